@@ -1,0 +1,33 @@
+/**
+ * What a run tells while it happens, as it goes over the wire.
+ *
+ * An execution's events are numbered from 1 without a gap, and end in exactly
+ * one terminal event: `result` (the run ended; see outcome.ts) or `error` (the
+ * service failed). Nothing follows it.
+ */
+import type { ExecutionResult } from './execution.ts';
+
+export type OutputStream = 'stdout' | 'stderr';
+
+export type EventBody =
+  | { readonly type: 'status'; readonly status: 'pending' | 'running' }
+  | {
+      readonly type: OutputStream;
+      /** The text, or base64 of the bytes when `encoding` says so. */
+      readonly data: string;
+      readonly encoding?: 'base64';
+    }
+  | { readonly type: 'truncated'; readonly stream: OutputStream; readonly omitted_bytes: number }
+  | ({ readonly type: 'result' } & ExecutionResult)
+  | ({ readonly type: 'error'; readonly code: string; readonly detail: string } & ExecutionResult);
+
+export type ExecutionEvent = {
+  /** 1, 2, 3, ... within the execution. */
+  readonly seq: number;
+  /** Milliseconds since the execution was accepted, monotonic. */
+  readonly t_ms: number;
+} & EventBody;
+
+export function isTerminal(event: ExecutionEvent): boolean {
+  return event.type === 'result' || event.type === 'error';
+}

@@ -1,0 +1,64 @@
+/**
+ * An execution as callers see it: a superset of python-executor's result, so
+ * that its clients parse it. Field names are wire names.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Limits } from './limits.ts';
+import type { Outcome, Usage } from './outcome.ts';
+
+export type ExecutionId = `exe_${string}`;
+
+export type ExecutionStatus = 'pending' | 'running' | 'completed' | 'failed' | 'killed';
+
+const EXECUTION_ID = /^exe_[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
+/** A new id with 122 random bits: it cannot be guessed. */
+export function newExecutionId(): ExecutionId {
+  return `exe_${randomUUID()}`;
+}
+
+export function isExecutionId(value: string): value is ExecutionId {
+  return EXECUTION_ID.test(value);
+}
+
+/** How much of a stream there was and how much was kept; present only for streams that were cut. */
+export interface Truncation {
+  readonly total_bytes: number;
+  readonly kept_bytes: number;
+  readonly omitted_bytes: number;
+}
+
+/** Everything about an execution but its output text. */
+export interface ExecutionResult {
+  readonly execution_id: ExecutionId;
+  readonly status: ExecutionStatus;
+  readonly exit_code: number;
+  readonly error?: string;
+  /** Code and retryability of a failure of ours; never set for a program's own failure. */
+  readonly outcome?: Outcome;
+  readonly error_type?: string;
+  readonly error_line?: number;
+  /** repr() of the program's last expression, when it was asked for and is not None. */
+  readonly result?: string;
+  /** What to try next, where we know. */
+  readonly hint?: string;
+  readonly image?: string;
+  readonly runtime?: string;
+  /** RFC 3339, UTC, milliseconds. */
+  readonly created_at: string;
+  readonly started_at?: string;
+  readonly finished_at?: string;
+  readonly duration_ms?: number;
+  readonly usage?: Usage;
+  readonly truncated?: { readonly stdout?: Truncation; readonly stderr?: Truncation };
+  readonly limits?: Limits;
+}
+
+/** The whole execution, with the output collected so far. */
+export interface Execution extends ExecutionResult {
+  readonly stdout?: string;
+  /** Present with the value `base64` when the stream was not UTF-8. */
+  readonly stdout_encoding?: 'base64';
+  readonly stderr?: string;
+  readonly stderr_encoding?: 'base64';
+}

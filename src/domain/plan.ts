@@ -1,0 +1,61 @@
+/**
+ * What was asked for and what will be run.
+ *
+ * A RunRequest is what a door understood of its caller; policy turns it into a
+ * RunPlan, which is complete and final: whoever holds a plan needs no other
+ * source to run it. Both are immutable values.
+ */
+import type { Limits, OverflowPolicy } from './limits.ts';
+
+/** What Python is told to run: a file of the project, or a module by name (`-m`). */
+export type EntryPoint =
+  { readonly kind: 'script'; readonly path: string } | { readonly kind: 'module'; readonly name: string };
+
+export interface RunRequest {
+  /** Absent: found in the project (main.py, __main__.py, the only .py file). */
+  readonly entryPoint?: EntryPoint;
+  readonly args: readonly string[];
+  readonly stdin: Uint8Array;
+  readonly environment: Readonly<Record<string, string>>;
+  /** Absent: the operator's default image. */
+  readonly image?: string;
+  readonly limits: Partial<Limits>;
+  readonly onOverflow: OverflowPolicy;
+  /** Whether the caller asked for network access. */
+  readonly wantsNetwork: boolean;
+  /** Shell commands run before the program, in the same sandbox, joined by `&&`. */
+  readonly preCommands: readonly string[];
+  /** Whether the value of the program's last expression is wanted. */
+  readonly wantsLastValue?: boolean;
+  /** Whether a missing entry point is Python's to report rather than ours to refuse. */
+  readonly toleratesMissingEntryPoint?: boolean;
+}
+
+/** What a container is made of. Two plans of the same shape can use the same warm container. */
+export interface SandboxShape {
+  /** Image reference as configured, for people and labels. */
+  readonly image: string;
+  /** Content-addressed image id (`sha256:...`), what is really run. */
+  readonly imageId: string;
+  /** OCI runtime name the daemon knows (`runc`, `runsc`, ...). */
+  readonly runtime: string;
+  /** Docker network mode; `none` unless the operator allows more. */
+  readonly network: string;
+  readonly memoryBytes: number;
+  readonly pids: number;
+  readonly cpus: number;
+  readonly workBytes: number;
+  readonly tmpBytes: number;
+}
+
+export interface RunPlan {
+  readonly shape: SandboxShape;
+  readonly entryPoint: EntryPoint;
+  readonly args: readonly string[];
+  readonly stdin: Uint8Array;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly preCommands: readonly string[];
+  readonly wantsLastValue: boolean;
+  readonly limits: Limits;
+  readonly onOverflow: OverflowPolicy;
+}
