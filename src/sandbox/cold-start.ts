@@ -1,0 +1,170 @@
+/**
+ * Makes containers: create, attach, start, handshake; and unmakes them.
+ *
+ * Every container is in the registry from before it exists until the daemon says
+ * that it is gone, so the reaper can tell a live one from an orphan. At most a
+ * few are made at a time, because the daemon gets slower, not faster, with more.
+ */
+import { randomUUID } from 'node:crypto';
+import { ServiceError } from '../domain/errors.ts';
+import type { SandboxShape } from '../domain/plan.ts';
+import { LABEL } from './container-labels.ts';
+import { containerSpec, type ContainerSettings } from './container-spec.ts';
+import { DaemonError, type DockerDaemon } from './docker-daemon.ts';
+import { Sandbox, SandboxBroken } from './sandbox.ts';
+import { UidAllocator } from './uid-allocator.ts';
+
+const REMOVE_ATTEMPTS = 6;
+const REMOVE_BACKOFF_MS = 250;
+
+export interface SandboxHostOptions {
+  readonly daemon: DockerDaemon;
+  readonly settings: ContainerSettings;
+  readonly instance: string;
+  /** Containers being created or started at one time. */
+  readonly concurrentStarts: number;
+  /** How long a container may exist at most; after that any server may remove it. */
+  readonly lifetimeMsMax: number;
+  readonly observe: (event: SandboxEvent) => void;
+}
+
+export type SandboxEvent =
+  | { readonly kind: 'started'; readonly durationMs: number; readonly runtime: string }
+  | { readonly kind: 'removed'; readonly durationMs: number }
+  | { readonly kind: 'remove_failed'; readonly error: Error }
+  | { readonly kind: 'orphan_reaped'; readonly containerId: string };
+
+/** A sandbox in use, and the way to give it back. */
+export interface Lease {
+  readonly sandbox: Sandbox;
+  /** Removes the container. Resolves when it is gone or the reaper has it; never rejects. */
+  release(): Promise<void>;
+}
+
+export class SandboxHost {
+  readonly boot = randomUUID();
+  readonly #options: SandboxHostOptions;
+  readonly #uids = new UidAllocator();
+  /** Names of the containers that are being made, in use, or being removed. */
+  readonly #live = new Set<string>();
+  readonly #removals = new Set<Promise<void>>();
+  readonly #waiting: (() => void)[] = [];
+  #starting = 0;
+
+  constructor(options: SandboxHostOptions) {
+    this.#options = options;
+  }
+
+  get liveCount(): number {
+    return this.#live.size;
+  }
+
+  isLive(containerName: string): boolean {
+    return this.#live.has(containerName);
+  }
+
+  /**
+   * A started sandbox of this shape whose supervisor answered.
+   * @throws {ServiceError} sandbox_unavailable, image_unavailable.
+   */
+  async start(shape: SandboxShape, signal: AbortSignal): Promise<Lease> {
+    await this.#startSlot();
+    try {
+      signal.throwIfAborted();
+      return await this.#start(shape);
+    } finally {
+      // The place passes on without becoming free in between.
+      const next = this.#waiting.shift();
+      if (next) next();
+      else this.#starting -= 1;
+    }
+  }
+
+  /** Resolves when every removal under way has ended. */
+  async settled(): Promise<void> {
+    while (this.#removals.size > 0) await Promise.all(this.#removals);
+  }
+
+  async #startSlot(): Promise<void> {
+    if (this.#starting >= this.#options.concurrentStarts) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      return;
+    }
+    this.#starting += 1;
+  }
+
+  async #start(shape: SandboxShape): Promise<Lease> {
+    const { daemon, settings, instance, lifetimeMsMax, observe } = this.#options;
+    const started = performance.now();
+    const name = `pyexec-${randomUUID()}`;
+    const uid = this.#uids.take();
+    const expires = Math.ceil((Date.now() + lifetimeMsMax) / 1000);
+    const labels = { [LABEL.instance]: instance, [LABEL.boot]: this.boot, [LABEL.expires]: String(expires) };
+    this.#live.add(name);
+    let sandbox: Sandbox | undefined;
+    let containerId: string | undefined;
+    try {
+      containerId = await daemon.create(containerSpec(shape, { name, labels, uid }, settings));
+      sandbox = await Sandbox.start(containerId, shape, daemon);
+      await sandbox.handshake();
+    } catch (error) {
+      // By name: the daemon may have made it although its answer never came.
+      void this.#remove(name, uid, () => sandbox?.destroy() ?? daemon.remove(containerId ?? name));
+      throw startFailure(error);
+    }
+    observe({ kind: 'started', durationMs: performance.now() - started, runtime: shape.runtime });
+    const live = sandbox;
+    let released: Promise<void> | undefined;
+    return {
+      sandbox: live,
+      release: () => (released ??= this.#remove(name, uid, () => live.destroy())),
+    };
+  }
+
+  #remove(name: string, uid: number, attempt: () => Promise<void>): Promise<void> {
+    const removal = this.#removeWithRetries(name, uid, attempt);
+    this.#removals.add(removal);
+    void removal.finally(() => this.#removals.delete(removal));
+    return removal;
+  }
+
+  async #removeWithRetries(name: string, uid: number, attempt: () => Promise<void>): Promise<void> {
+    const { observe } = this.#options;
+    const started = performance.now();
+    for (let tried = 1; ; tried += 1) {
+      try {
+        await attempt();
+        this.#uids.release(uid);
+        observe({ kind: 'removed', durationMs: performance.now() - started });
+        break;
+      } catch (error) {
+        if (tried === REMOVE_ATTEMPTS) {
+          // Out of the registry it is an orphan, which the reaper goes on trying to remove; its uid stays taken.
+          observe({ kind: 'remove_failed', error: error instanceof Error ? error : new Error(String(error)) });
+          break;
+        }
+        await new Promise((resolve) => setTimeout(resolve, REMOVE_BACKOFF_MS * 2 ** tried));
+      }
+    }
+    this.#live.delete(name);
+  }
+}
+
+function startFailure(error: unknown): Error {
+  if (error instanceof DaemonError) {
+    if (error.call === 'create' && error.statusCode === 404) {
+      return new ServiceError('image_unavailable', 'The image has disappeared from this machine.', { cause: error });
+    }
+    return new ServiceError('sandbox_unavailable', 'The container engine did not start a sandbox.', {
+      cause: error,
+      retryAfterSeconds: 5,
+    });
+  }
+  if (error instanceof SandboxBroken) {
+    return new ServiceError('sandbox_unavailable', 'The sandbox did not become ready.', {
+      cause: error,
+      retryAfterSeconds: 5,
+    });
+  }
+  return error instanceof Error ? error : new Error(String(error));
+}

@@ -1,0 +1,284 @@
+/**
+ * The Docker daemon as this service uses it: every call has a deadline, is
+ * measured, and fails as a DaemonError whose message never reaches a caller.
+ *
+ * The archive endpoints are deliberately absent (CVE-2026-41567, -41568): nothing
+ * is copied into or out of a container but through its attached streams.
+ */
+import type { Duplex } from 'node:stream';
+import Docker from 'dockerode';
+
+export type DaemonCall =
+  | 'ping'
+  | 'info'
+  | 'inspect_image'
+  | 'list_images'
+  | 'create'
+  | 'update'
+  | 'attach'
+  | 'start'
+  | 'inspect'
+  | 'kill'
+  | 'remove'
+  | 'list';
+
+/** How long the daemon may take for each call before it counts as hung. */
+const DEADLINE_MS: Readonly<Record<DaemonCall, number>> = {
+  ping: 2_000,
+  info: 5_000,
+  inspect_image: 5_000,
+  list_images: 10_000,
+  create: 20_000,
+  update: 10_000,
+  attach: 10_000,
+  start: 30_000,
+  inspect: 5_000,
+  kill: 10_000,
+  remove: 30_000,
+  list: 10_000,
+};
+
+/** The daemon refused a call, was not there, or did not answer in time. */
+export class DaemonError extends Error {
+  override readonly name = 'DaemonError';
+  readonly call: DaemonCall;
+  /** The daemon's HTTP status; undefined when it did not answer. */
+  readonly statusCode: number | undefined;
+
+  constructor(call: DaemonCall, message: string, statusCode: number | undefined, cause?: unknown) {
+    super(`${call}: ${message}`, { cause });
+    this.call = call;
+    this.statusCode = statusCode;
+  }
+}
+
+/** Hears about every finished daemon call; telemetry subscribes here. */
+export type DaemonObserver = (call: DaemonCall, durationMs: number, failed: boolean) => void;
+
+export interface ContainerSummary {
+  readonly id: string;
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly createdAtS: number;
+}
+
+/** The limits of a container that can be changed while it runs. */
+export interface ContainerResources {
+  readonly memoryBytes: number;
+  readonly pids: number;
+  readonly cpus: number;
+}
+
+export interface ContainerState {
+  readonly running: boolean;
+  readonly oomKilled: boolean;
+  readonly exitCode: number;
+}
+
+function statusCodeOf(error: unknown): number | undefined {
+  if (typeof error !== 'object' || error === null || !('statusCode' in error)) return undefined;
+  return typeof error.statusCode === 'number' ? error.statusCode : undefined;
+}
+
+/** @throws {Error} when an answer with the status of a success is not what that call answers. */
+function expected<T>(answer: T, isExpected: boolean): T {
+  if (!isExpected) throw new Error('an answer that is not Docker’s');
+  return answer;
+}
+
+export class DockerDaemon {
+  readonly #docker: Docker;
+  /** For the calls that cannot be aborted. */
+  readonly #impatientDocker: Docker;
+  readonly #deadlineMs: Readonly<Record<DaemonCall, number>>;
+  readonly #observe: DaemonObserver;
+
+  constructor(options: {
+    socketPath: string;
+    observe: DaemonObserver;
+    deadlineMs?: Readonly<Partial<Record<DaemonCall, number>>>;
+  }) {
+    const { socketPath } = options;
+    this.#deadlineMs = { ...DEADLINE_MS, ...options.deadlineMs };
+    this.#docker = new Docker({ socketPath });
+    const { ping, info, inspect_image } = this.#deadlineMs;
+    this.#impatientDocker = new Docker({ socketPath, timeout: Math.max(ping, info, inspect_image) });
+    this.#observe = options.observe;
+  }
+
+  async #call<T>(call: DaemonCall, run: (signal: AbortSignal) => Promise<T>, discard?: (late: T) => void): Promise<T> {
+    const started = performance.now();
+    const controller = new AbortController();
+    let timer: NodeJS.Timeout | undefined;
+    let late = false;
+    const deadline = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        late = true;
+        controller.abort();
+        reject(new DaemonError(call, `no answer within ${String(this.#deadlineMs[call])} ms`, undefined));
+      }, this.#deadlineMs[call]);
+    });
+    const answer = run(controller.signal);
+    answer.then(
+      (value) => {
+        if (late) discard?.(value);
+      },
+      () => undefined,
+    );
+    let failed = true;
+    try {
+      const value = await Promise.race([answer, deadline]);
+      failed = false;
+      return value;
+    } catch (error) {
+      if (error instanceof DaemonError) throw error;
+      const message = error instanceof Error ? error.message : String(error);
+      throw new DaemonError(call, message, statusCodeOf(error), error);
+    } finally {
+      clearTimeout(timer);
+      this.#observe(call, performance.now() - started, failed);
+    }
+  }
+
+  /** @throws {DaemonError} when the daemon does not answer. */
+  async ping(): Promise<void> {
+    await this.#call('ping', () => this.#impatientDocker.ping());
+  }
+
+  /** Names of the OCI runtimes the daemon has. */
+  async runtimes(): Promise<readonly string[]> {
+    return this.#call('info', async () => {
+      const info: unknown = await this.#impatientDocker.info();
+      const runtimes = typeof info === 'object' && info !== null && 'Runtimes' in info ? info.Runtimes : undefined;
+      if (typeof runtimes !== 'object' || runtimes === null) throw new Error('an answer that is not Docker’s');
+      return Object.keys(runtimes);
+    });
+  }
+
+  /** The id and labels of a local image; undefined when it is not on this machine. Never pulls. */
+  async findImage(
+    reference: string,
+  ): Promise<{ id: string; labels: Readonly<Record<string, string>>; sizeBytes: number } | undefined> {
+    try {
+      return await this.#call('inspect_image', async () => {
+        const image = await this.#impatientDocker.getImage(reference).inspect();
+        expected(image, typeof image.Id === 'string');
+        return { id: image.Id, labels: image.Config.Labels ?? {}, sizeBytes: image.Size };
+      });
+    } catch (error) {
+      if (error instanceof DaemonError && error.statusCode === 404) return undefined;
+      throw error;
+    }
+  }
+
+  /** Every tagged local image, one entry per tag. */
+  async listImages(): Promise<
+    readonly { reference: string; id: string; labels: Readonly<Record<string, string>>; sizeBytes: number }[]
+  > {
+    const images = await this.#call('list_images', async (abortSignal) => {
+      const answer = await this.#docker.listImages({ abortSignal });
+      return expected(answer, Array.isArray(answer));
+    });
+    return images.flatMap(({ Id, RepoTags, Labels, Size }) =>
+      (RepoTags ?? [])
+        .filter((reference) => !reference.includes('<none>'))
+        .map((reference) => ({ reference, id: Id, labels: Labels ?? {}, sizeBytes: Size })),
+    );
+  }
+
+  async create(options: Docker.ContainerCreateOptions): Promise<string> {
+    return this.#call('create', async (abortSignal) => {
+      const { id } = await this.#docker.createContainer({ ...options, abortSignal });
+      return expected(id, typeof id === 'string' && id !== '');
+    });
+  }
+
+  /** The attached stdin, stdout and stderr of a container that was not started yet. */
+  async attach(id: string): Promise<Duplex> {
+    const stream = await this.#call(
+      'attach',
+      (abortSignal) =>
+        this.#docker.getContainer(id).attach({
+          stream: true,
+          hijack: true,
+          stdin: true,
+          stdout: true,
+          stderr: true,
+          abortSignal,
+        }),
+      (late) => {
+        late.end();
+      },
+    );
+    return stream as Duplex;
+  }
+
+  async start(id: string): Promise<void> {
+    await this.#call('start', (abortSignal) => this.#docker.getContainer(id).start({ abortSignal }));
+  }
+
+  /** Changes the limits of a running container; it has them when this resolves. */
+  async update(id: string, { memoryBytes, pids, cpus }: ContainerResources): Promise<void> {
+    await this.#call('update', (abortSignal) =>
+      this.#docker.getContainer(id).update({
+        Memory: memoryBytes,
+        MemorySwap: memoryBytes,
+        PidsLimit: pids,
+        NanoCpus: Math.round(cpus * 1e9),
+        abortSignal,
+      }),
+    );
+  }
+
+  /** Undefined when the container is gone. */
+  async stateOf(id: string): Promise<ContainerState | undefined> {
+    try {
+      return await this.#call('inspect', async (abortSignal) => {
+        const { State } = await this.#docker.getContainer(id).inspect({ abortSignal });
+        return { running: State.Running, oomKilled: State.OOMKilled, exitCode: State.ExitCode };
+      });
+    } catch (error) {
+      if (error instanceof DaemonError && error.statusCode === 404) return undefined;
+      throw error;
+    }
+  }
+
+  /** Ends a container at once. One that is not running any more counts as done. */
+  async kill(id: string): Promise<void> {
+    try {
+      await this.#call('kill', (abortSignal) => this.#docker.getContainer(id).kill({ signal: 'SIGKILL', abortSignal }));
+    } catch (error) {
+      if (error instanceof DaemonError && (error.statusCode === 404 || error.statusCode === 409)) return;
+      throw error;
+    }
+  }
+
+  /** Kills and removes a container with its anonymous volumes. Idempotent: gone, or being removed, is success. */
+  async remove(id: string): Promise<void> {
+    try {
+      await this.#call('remove', (abortSignal) =>
+        this.#docker.getContainer(id).remove({ force: true, v: true, abortSignal }),
+      );
+    } catch (error) {
+      if (error instanceof DaemonError) {
+        if (error.statusCode === 404) return;
+        if (error.statusCode === 409 && /already in progress/i.test(error.message)) return;
+      }
+      throw error;
+    }
+  }
+
+  /** Every container, running or not, that has the label. */
+  async listByLabel(label: string): Promise<readonly ContainerSummary[]> {
+    const containers = await this.#call('list', async (abortSignal) => {
+      const answer = await this.#docker.listContainers({ all: true, filters: { label: [label] }, abortSignal });
+      return expected(answer, Array.isArray(answer));
+    });
+    return containers.map(({ Id, Names, Labels, Created }) => ({
+      id: Id,
+      name: (Names[0] ?? '').replace(/^\//, ''),
+      labels: Labels,
+      createdAtS: Created,
+    }));
+  }
+}

@@ -1,0 +1,336 @@
+/**
+ * One container, spent once: started, given one plan, ended, removed.
+ *
+ * What is reported was observed: an ending comes from the supervisor's exit
+ * frame, or, when that never came, from the daemon's word about the container.
+ * Anything else is a SandboxBroken, never an exit code.
+ *
+ * This file does not decide when containers are made or kept: see cold-start.ts.
+ */
+import type { Duplex } from 'node:stream';
+import { ServiceError } from '../domain/errors.ts';
+import type { OutputStream } from '../domain/events.ts';
+import type { RunPlan, SandboxShape } from '../domain/plan.ts';
+import type { Project } from '../domain/project.ts';
+import { AttachDemultiplexer } from './attach-demultiplexer.ts';
+import type { DockerDaemon } from './docker-daemon.ts';
+import {
+  encodeFrame,
+  encodeJsonFrame,
+  FRAME,
+  FrameDecoder,
+  parseExit,
+  parseHello,
+  parseOmitted,
+  parseRefused,
+  PROTOCOL_VERSION,
+  ProtocolError,
+  type ExitReport,
+  type Frame,
+} from './supervisor/protocol.ts';
+
+/** How long after its own deadline the supervisor may take to report, before the host kills the container. */
+const BACKSTOP_GRACE_MS = 5_000;
+/** How long a cancelled run has to report by itself. */
+const CANCEL_GRACE_MS = 700;
+const HELLO_DEADLINE_MS = 30_000;
+/** The supervisor's own diagnostics that are kept for the log. */
+const DIAGNOSTIC_BYTES_MAX = 4_096;
+/** Output frames may exceed the kept bytes by this much before the container counts as broken. */
+const OUTPUT_SLACK_BYTES = 1 << 20;
+
+/** The sandbox stopped telling the truth, or telling anything: nothing can be said about the program. */
+export class SandboxBroken extends Error {
+  override readonly name = 'SandboxBroken';
+}
+
+/** Receives what a run produces, while it produces it. Returning a promise slows the program down. */
+export interface RunSink {
+  started(): void;
+  output(stream: OutputStream, data: Buffer): void | Promise<void>;
+  omitted(stream: OutputStream, bytes: number): void;
+}
+
+/** How the run ended, as observed. */
+export type Ending =
+  | { readonly kind: 'reported'; readonly report: ExitReport }
+  /** The container died by the memory limit before it could report. */
+  | { readonly kind: 'out_of_memory' }
+  /** The host had to end the container, because the supervisor did not. */
+  | { readonly kind: 'backstop'; readonly cause: 'wall_ms' | 'cancelled'; readonly wallMs: number };
+
+type Waiter = { readonly resolve: (frame: Frame | undefined) => void };
+
+export class Sandbox {
+  readonly containerId: string;
+  readonly shape: SandboxShape;
+  readonly #daemon: DockerDaemon;
+  readonly #socket: Duplex;
+  readonly #decoder = new FrameDecoder();
+  readonly #frames: Frame[] = [];
+  #waiter: Waiter | undefined;
+  #failure: Error | undefined;
+  #ended = false;
+  #diagnostics = '';
+  #spent = false;
+
+  private constructor(containerId: string, shape: SandboxShape, daemon: DockerDaemon, socket: Duplex) {
+    this.containerId = containerId;
+    this.shape = shape;
+    this.#daemon = daemon;
+    this.#socket = socket;
+    const demultiplexer = new AttachDemultiplexer(
+      (data) => {
+        for (const frame of this.#decoder.push(data)) this.#arrive(frame);
+      },
+      (data) => {
+        if (this.#diagnostics.length < DIAGNOSTIC_BYTES_MAX) this.#diagnostics += data.toString('utf8');
+      },
+    );
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        demultiplexer.push(chunk);
+      } catch (error) {
+        this.#end(error instanceof Error ? error : new Error(String(error)));
+        socket.destroy();
+      }
+    });
+    socket.on('error', (error) => {
+      this.#end(error);
+    });
+    socket.on('close', () => {
+      this.#end(undefined);
+    });
+    socket.on('end', () => {
+      this.#end(undefined);
+    });
+  }
+
+  /**
+   * Attaches to a created container and starts it. Attaching comes first, so that
+   * no byte can be missed (moby#20848).
+   * @throws {DaemonError} when the daemon refuses or hangs.
+   */
+  static async start(containerId: string, shape: SandboxShape, daemon: DockerDaemon): Promise<Sandbox> {
+    const socket = await daemon.attach(containerId);
+    const sandbox = new Sandbox(containerId, shape, daemon, socket);
+    try {
+      await daemon.start(containerId);
+    } catch (error) {
+      socket.destroy();
+      throw error;
+    }
+    return sandbox;
+  }
+
+  /** The supervisor's own complaints, for the log. */
+  get diagnostics(): string {
+    return this.#diagnostics;
+  }
+
+  get isAlive(): boolean {
+    return !this.#ended;
+  }
+
+  /**
+   * Waits until the supervisor is ready for a plan.
+   * @throws {SandboxBroken} when it dies, speaks another protocol, or takes too long.
+   */
+  async handshake(): Promise<{ pythonVersion: string }> {
+    const timer = setTimeout(() => {
+      this.#end(new SandboxBroken('no handshake in time'));
+    }, HELLO_DEADLINE_MS);
+    try {
+      const frame = await this.#next();
+      if (frame?.type !== FRAME.HELLO) throw this.#broken('the supervisor did not start');
+      const hello = parseHello(frame);
+      if (hello.protocol !== PROTOCOL_VERSION) throw new SandboxBroken('the supervisor speaks another protocol');
+      return { pythonVersion: hello.python };
+    } catch (error) {
+      throw error instanceof SandboxBroken ? error : this.#broken('the handshake failed', error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /**
+   * Runs the plan and resolves when its ending is known. The container is not
+   * removed: `destroy` does that, off the caller's path.
+   * @param signal aborted: the run is cancelled.
+   * @throws {ServiceError} project_too_large when the project does not fit.
+   * @throws {SandboxBroken} when no honest ending can be had.
+   */
+  async run(plan: RunPlan, project: Project, sink: RunSink, signal: AbortSignal): Promise<Ending> {
+    if (this.#spent) throw new Error('a sandbox runs one plan');
+    this.#spent = true;
+    const started = performance.now();
+    let hostCause: 'wall_ms' | 'cancelled' | undefined;
+    const endByForce = (cause: 'wall_ms' | 'cancelled') => {
+      hostCause ??= cause;
+      this.#daemon.kill(this.containerId).catch(() => undefined);
+      // Whatever the daemon does, nobody waits longer for this container.
+      setTimeout(() => this.#socket.destroy(), 2_000).unref();
+    };
+    const timers: NodeJS.Timeout[] = [];
+    const cancel = () => {
+      this.#socket.write(encodeFrame(FRAME.CANCEL));
+      timers.push(setTimeout(endByForce, CANCEL_GRACE_MS, 'cancelled'));
+    };
+    try {
+      signal.throwIfAborted();
+      signal.addEventListener('abort', cancel, { once: true });
+      const ending = this.#relay(plan, sink, () => {
+        timers.push(setTimeout(endByForce, plan.limits.wall_ms + BACKSTOP_GRACE_MS, 'wall_ms'));
+      });
+      ending.catch(() => undefined);
+      await this.#send(plan, project, signal);
+      const report = await ending;
+      if (report) return { kind: 'reported', report };
+      if (signal.aborted) hostCause ??= 'cancelled';
+      return await this.#explainSilence(hostCause, performance.now() - started);
+    } catch (error) {
+      if (error instanceof ProtocolError) throw this.#broken('the supervisor broke the protocol', error);
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', cancel);
+      for (const timer of timers) clearTimeout(timer);
+    }
+  }
+
+  /** Closes the streams and removes the container, retrying; resolves when it is gone. */
+  async destroy(): Promise<void> {
+    this.#end(undefined);
+    this.#socket.destroy();
+    await this.#daemon.remove(this.containerId);
+  }
+
+  async #send(plan: RunPlan, project: Project, signal: AbortSignal): Promise<void> {
+    const { entryPoint, args, environment, preCommands, wantsLastValue, limits, onOverflow } = plan;
+    await this.#write(
+      encodeJsonFrame(FRAME.RUN, {
+        entry: entryPoint,
+        args,
+        environment,
+        preCommands,
+        wantsLastValue,
+        limits,
+        onOverflow,
+      }),
+    );
+    for await (const chunk of project.read()) {
+      if (this.#ended || signal.aborted) return;
+      await this.#write(encodeFrame(FRAME.ARCHIVE, chunk));
+    }
+    for (let offset = 0; offset < plan.stdin.length; offset += 65_536) {
+      if (this.#ended || signal.aborted) return;
+      await this.#write(encodeFrame(FRAME.STDIN, plan.stdin.subarray(offset, offset + 65_536)));
+    }
+    await this.#write(encodeFrame(FRAME.RELEASE));
+  }
+
+  /** Passes frames on until the exit frame; undefined when the container fell silent before it. */
+  async #relay(plan: RunPlan, sink: RunSink, onStarted: () => void): Promise<ExitReport | undefined> {
+    const received = { stdout: 0, stderr: 0 };
+    let hasStarted = false;
+    for (;;) {
+      const frame = await this.#next();
+      if (!frame) return undefined;
+      switch (frame.type) {
+        case FRAME.STARTED:
+          hasStarted = true;
+          onStarted();
+          sink.started();
+          break;
+        case FRAME.STDOUT:
+        case FRAME.STDERR: {
+          const stream = frame.type === FRAME.STDOUT ? 'stdout' : 'stderr';
+          received[stream] += frame.payload.length;
+          if (!hasStarted || received[stream] > plan.limits.output_bytes + OUTPUT_SLACK_BYTES) {
+            throw new ProtocolError(`unexpected ${stream}`);
+          }
+          const slow = sink.output(stream, frame.payload);
+          if (slow) await slow;
+          break;
+        }
+        case FRAME.OMITTED: {
+          const { stream, bytes } = parseOmitted(frame);
+          sink.omitted(stream, bytes);
+          break;
+        }
+        case FRAME.REFUSED: {
+          const { code, detail } = parseRefused(frame);
+          if (code === 'project_too_large') throw new ServiceError('project_too_large', detail);
+          throw new SandboxBroken(detail);
+        }
+        case FRAME.EXIT:
+          return parseExit(frame);
+        default:
+          throw new ProtocolError(`unexpected frame ${String(frame.type)}`);
+      }
+    }
+  }
+
+  /** Why the stream ended without an exit frame. */
+  async #explainSilence(hostCause: 'wall_ms' | 'cancelled' | undefined, wallMs: number): Promise<Ending> {
+    if (hostCause) return { kind: 'backstop', cause: hostCause, wallMs };
+    const state = await this.#daemon.stateOf(this.containerId).catch(() => undefined);
+    if (state && !state.running && state.oomKilled) return { kind: 'out_of_memory' };
+    throw this.#broken('the container ended without a report');
+  }
+
+  #arrive(frame: Frame): void {
+    if (this.#waiter) {
+      const { resolve } = this.#waiter;
+      this.#waiter = undefined;
+      resolve(frame);
+      return;
+    }
+    this.#frames.push(frame);
+    if (this.#frames.length >= 64) this.#socket.pause();
+  }
+
+  /** The next frame; undefined at the end of the stream. */
+  async #next(): Promise<Frame | undefined> {
+    const frame = this.#frames.shift();
+    if (frame) {
+      if (this.#frames.length === 0 && this.#socket.isPaused()) this.#socket.resume();
+      return frame;
+    }
+    if (this.#failure) throw this.#broken('the connection to the container broke', this.#failure);
+    if (this.#ended) return undefined;
+    const next = await new Promise<Frame | undefined>((resolve) => {
+      this.#waiter = { resolve };
+    });
+    if (next === undefined && this.#failure) {
+      throw this.#broken('the connection to the container broke', this.#failure);
+    }
+    return next;
+  }
+
+  #end(failure: Error | undefined): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#failure = failure;
+    this.#waiter?.resolve(undefined);
+    this.#waiter = undefined;
+  }
+
+  async #write(data: Buffer): Promise<void> {
+    if (this.#ended) return;
+    if (this.#socket.write(data)) return;
+    await new Promise<void>((resolve) => {
+      const socket = this.#socket;
+      const done = () => {
+        socket.off('drain', done).off('close', done);
+        resolve();
+      };
+      socket.on('drain', done).on('close', done);
+      if (socket.closed) done();
+    });
+  }
+
+  #broken(message: string, cause?: unknown): SandboxBroken {
+    const said = this.#diagnostics.trim();
+    return new SandboxBroken(said ? `${message}: ${said.slice(-500)}` : message, { cause });
+  }
+}

@@ -1,0 +1,289 @@
+"""The process the program will run in: forked before the program arrives, waiting for it.
+
+The program must find itself as under `python3 entry.py`, down to its outermost
+frame. So it is run by the very C function CPython's main uses, called from C: this
+file ends in the child, the interpreter's own main goes on to its interactive hook,
+and the hook is PyRun_AnyFileExFlags itself. No Python frame of ours lies below.
+CPython consults the hook when PYTHONINSPECT is set and stdin is a terminal, which
+is why the child holds a pseudo-terminal until it has something to run.
+
+This is the first code of PID 1 and imports next to nothing: what is imported here
+is taken out of sys.modules again before the program runs. In PID 1 the file
+supervisor.py follows, in the same namespace.
+"""
+
+import sys
+
+BASELINE_MODULES = frozenset(sys.modules)
+BASELINE_IMPORTER_PATHS = frozenset(sys.path_importer_cache)
+
+import marshal
+import os
+import _ast
+import _functools
+import _signal
+import ctypes
+import mmap
+
+SET_UP_FAILED = 71
+KEYBOARD_INTERRUPT_STATUS = 130
+# The go pipe's place in the child; closed before the program runs.
+GO_DESCRIPTOR = 3
+# Where the child leaves what it knows of its own end, and how long each of the two texts may be.
+NOTE_BYTES = 1 << 20
+EXCEPTION_NOTE = (0, 256)
+VALUE_NOTE = (512, NOTE_BYTES - 512)
+# compile() flags: the tree instead of code; and the part of co_flags that `from __future__` sets.
+ONLY_AST = 0x400
+FUTURE_FLAGS = 0x1FF0000
+# What CPython itself puts into __main__ before a script begins.
+MAIN_NAMES = frozenset(
+    ("__name__", "__doc__", "__package__", "__loader__", "__spec__", "__annotations__", "__builtins__")
+)
+# Touches the pages a first program needs, while nobody waits.
+EXERCISE = "class A:\n  def f(self, *a, **k):\n    return [x for x in a]\nA().f(1, b='%s' % 2)\n"
+
+
+class Child:
+    """The child and, in PID 1, the other ends of its pipes. `pid` is 0 in the child."""
+
+    def __init__(self):
+        self.stdin_read, self.stdin_write = os.pipe()
+        self.stdout_read, self.stdout_write = os.pipe()
+        self.stderr_read, self.stderr_write = os.pipe()
+        self.go_read, self.go_write = os.pipe()
+        # Shared with the child, so that the program finds no descriptor it did not open.
+        self.notes = mmap.mmap(-1, NOTE_BYTES)
+        self.pid = os.fork()
+        if self.pid:
+            for descriptor in (self.stdin_read, self.stdout_write, self.stderr_write, self.go_read):
+                os.close(descriptor)
+            return
+        try:
+            self.take_descriptors()
+            self.become_interactive()
+            exec(compile(EXERCISE, "", "exec"), {})
+        except BaseException as problem:
+            self.fail(problem)
+
+    @staticmethod
+    def fail(problem):
+        os.write(2, ("the program could not be started: %r\n" % (problem,)).encode())
+        os._exit(SET_UP_FAILED)
+
+    def take_descriptors(self):
+        """Leaves the terminal on 0, the program's pipes on 1 and 2, its stdin on 4 until it begins."""
+        os.setsid()
+        terminal = os.openpty()
+        os.dup2(terminal[1], 0)
+        os.dup2(self.stdout_write, 1)
+        os.dup2(self.stderr_write, 2)
+        # Both targets are below every descriptor still needed, or are that descriptor's own copy.
+        program_stdin = os.dup(self.stdin_read)
+        os.dup2(self.go_read, GO_DESCRIPTOR, inheritable=False)
+        os.dup2(program_stdin, GO_DESCRIPTOR + 1, inheritable=False)
+        # The master end stays open on 5: a hung-up terminal is still a terminal, but not everywhere.
+        os.dup2(terminal[0], GO_DESCRIPTOR + 2, inheritable=False)
+        os.closerange(GO_DESCRIPTOR + 3, 256)
+
+    def become_interactive(self):
+        child = self
+
+        class OpenedEntry:
+            @staticmethod
+            def from_param(_):
+                return ctypes.c_void_p(child.wait_for_program())
+
+        class EntryName:
+            @staticmethod
+            def from_param(_):
+                return ctypes.c_char_p(child.entry_name)
+
+        class ExitStatus:
+            @staticmethod
+            def from_param(result):
+                return ctypes.c_int(child.exit_status(result))
+
+        api = ctypes.PyDLL(None)
+        leave = api.Py_Exit
+        leave.argtypes = [ExitStatus]
+        run = api.PyRun_AnyFileExFlags
+        run.argtypes = [OpenedEntry, EntryName, ctypes.c_int, ctypes.c_void_p]
+        run.restype = leave
+        self.open_file = api.fopen
+        self.open_file.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
+        self.open_file.restype = ctypes.c_void_p
+        # Function objects are made anew by each subscription: this one takes a plain status.
+        self.leave_with = api["Py_Exit"]
+        self.on_exit = getattr(api, "on_exit", None)
+        self.kill_address = ctypes.cast(api.kill, ctypes.c_void_p)
+        self.interactive_hook = getattr(sys, "__interactivehook__", None)
+        os.environ["PYTHONINSPECT"] = "1"
+        sys.__interactivehook__ = _functools.partial(run, None, None, 1, None)
+
+    def wait_for_program(self):
+        """Waits, becomes what the program expects, returns its opened file (a FILE pointer)."""
+        try:
+            return self.prepare(marshal.loads(self.read_all(GO_DESCRIPTOR)))
+        except BaseException as problem:
+            self.fail(problem)
+
+    @staticmethod
+    def read_all(descriptor):
+        parts = []
+        while True:
+            part = os.read(descriptor, 1 << 16)
+            if not part:
+                return b"".join(parts)
+            parts.append(part)
+
+    def prepare(self, program):
+        os.dup2(GO_DESCRIPTOR + 1, 0)
+        os.closerange(GO_DESCRIPTOR, GO_DESCRIPTOR + 3)
+        os.umask(0o022)
+        os.chdir(program["directory"])
+        if program["exec"]:
+            _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
+            _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
+            os.execve(program["exec"][0], program["exec"][1:], program["environment"])
+        os.environ.clear()
+        os.environ.update(program["environment"])
+        if "TZ" in program["environment"]:
+            import time
+
+            time.tzset()
+        entry = program["entry"]
+        absolute = os.path.join(program["directory"], entry)
+        self.entry_name = os.fsencode(absolute)
+        opened = self.open_file(self.entry_name, b"rb")
+        if not opened:
+            raise OSError("cannot open %s" % entry)
+        sys.argv = [entry] + program["args"]
+        if hasattr(sys, "orig_argv"):
+            sys.orig_argv = ["python3", entry] + program["args"]
+        sys.path[0] = os.path.dirname(os.path.realpath(absolute))
+        if self.interactive_hook is None:
+            del sys.__interactivehook__
+        else:
+            sys.__interactivehook__ = self.interactive_hook
+        # As at a terminal: a line is written when it is complete. stdin and stderr are as they should be.
+        stream = open(1, "w", buffering=1, closefd=False, encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+        stream.buffer.raw.name = "<stdout>"
+        stream.mode = "w"
+        sys.stdout = sys.__stdout__ = stream
+        main = sys.modules["__main__"].__dict__
+        for name in [name for name in main if name not in MAIN_NAMES]:
+            del main[name]
+        for name in [name for name in sys.modules if name not in BASELINE_MODULES]:
+            del sys.modules[name]
+        for path in [path for path in sys.path_importer_cache if path not in BASELINE_IMPORTER_PATHS]:
+            del sys.path_importer_cache[path]
+        if program["last_value"]:
+            self.run_for_the_last_value(absolute)
+        return opened
+
+    def run_for_the_last_value(self, path):
+        """Runs the file so that the value of its last expression is known. Does not return.
+
+        The last expression is compiled as a prompt would: its value goes to
+        sys.displayhook, no name is added to the program, and every line keeps its
+        number. Frames of ours lie below; tracebacks are cut where ours end.
+        """
+        main = sys.modules["__main__"].__dict__
+        loader = sys.modules["_frozen_importlib_external"].SourceFileLoader
+        main.update(__file__=path, __cached__=None, __loader__=loader("__main__", path))
+
+        def keep(value):
+            if value is not None:
+                self.note(VALUE_NOTE, repr(value), 0)
+
+        def run(source):
+            tree = compile(source, path, "exec", ONLY_AST, True)
+            last = tree.body.pop() if tree.body and isinstance(tree.body[-1], _ast.Expr) else None
+            code = compile(tree, path, "exec", 0, True)
+            exec(code, main)
+            if last is not None:
+                value = compile(_ast.Interactive([last]), path, "single", code.co_flags & FUTURE_FLAGS, True)
+                hook, sys.displayhook = sys.displayhook, keep
+                try:
+                    exec(value, main)
+                finally:
+                    sys.displayhook = hook
+
+        try:
+            with open(path, "rb") as file:
+                source = file.read()
+            run(source)
+        except SystemExit as exit:
+            status = exit.code
+            if status is not None and not isinstance(status, int):
+                print(status, file=sys.stderr)
+                status = 1
+            self.leave_with(ctypes.c_int((status or 0) & 0xFF))
+        except BaseException as problem:
+            traceback = problem.__traceback__
+            while traceback is not None and traceback.tb_frame.f_code.co_filename == "<child>":
+                traceback = traceback.tb_next
+            problem = problem.with_traceback(traceback)
+            sys.last_type, sys.last_value, sys.last_traceback = type(problem), problem, traceback
+            try:
+                sys.excepthook(type(problem), problem, traceback)
+            except BaseException:
+                sys.__excepthook__(type(problem), problem, traceback)
+            self.leave_with(ctypes.c_int(self.exit_status(-1)))
+        self.leave_with(ctypes.c_int(0))
+
+    def note(self, place, text, number):
+        """Leaves a text and a number where PID 1 finds them once this process has ended."""
+        offset, length = place
+        data = text.encode("utf-8", "backslashreplace")[: length - 32].decode("utf-8", "ignore").encode()
+        self.notes[offset : offset + 32] = b"%15d %15d\n" % (len(data), number)
+        self.notes[offset + 32 : offset + 32 + len(data)] = data
+
+    def note_exception(self):
+        """Which exception ended the program, and at which line of its own file. Best effort."""
+        try:
+            problem = sys.last_value
+            line = problem.lineno or 0 if isinstance(problem, SyntaxError) else 0
+            traceback = sys.last_traceback
+            name = os.fsdecode(self.entry_name)
+            while traceback is not None:
+                if traceback.tb_frame.f_code.co_filename == name:
+                    line = traceback.tb_lineno
+                    break
+                traceback = traceback.tb_next
+            self.note(EXCEPTION_NOTE, type(problem).__name__, line)
+        except BaseException:
+            pass
+
+    def read_note(self, place):
+        """In PID 1: what the child left there, as (text, number), or None. It may be anything."""
+        offset, length = place
+        try:
+            size, number = (int(part) for part in self.notes[offset : offset + 32].split())
+            if 0 <= size <= length - 32 and 0 <= number < 1 << 31:
+                return self.notes[offset + 32 : offset + 32 + size].decode("utf-8", "replace"), number
+        except ValueError:
+            pass
+        return None
+
+    def exit_status(self, result):
+        """The status for Py_Exit: 0, 1, or death by SIGINT after an unhandled KeyboardInterrupt.
+
+        CPython's main ends such a process by raising SIGINT against itself once the
+        interpreter is finalised. glibc's on_exit calls f(status, argument), which is
+        kill(pid, SIGINT) when the status passed is our pid.
+        """
+        if result == 0:
+            return 0
+        self.note_exception()
+        if getattr(sys, "last_type", None) is not KeyboardInterrupt:
+            return 1
+        if self.on_exit is None:
+            return KEYBOARD_INTERRUPT_STATUS
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+        self.on_exit(self.kill_address, ctypes.c_void_p(_signal.SIGINT))
+        return os.getpid()
+
+
+CHILD = Child()

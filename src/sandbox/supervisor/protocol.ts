@@ -1,0 +1,139 @@
+/**
+ * The framed protocol between the host and the supervisor inside a container.
+ *
+ * A frame is a type byte, a big-endian 32-bit length and that many bytes. The
+ * types live in frame-types.json, from which both sides take them; the meaning
+ * of each is in docs/SUPERVISOR.md. What comes from a container is checked here:
+ * a frame that is not known, too long or not well-formed ends the run.
+ */
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
+import frameTypes from './frame-types.json' with { type: 'json' };
+
+export const FRAME = frameTypes;
+export const PROTOCOL_VERSION = 1;
+
+/** Longest frame a supervisor sends; its pipe reads are smaller. */
+const FRAME_BYTES_MAX = 1 << 20;
+const HEADER_BYTES = 5;
+
+/** A container broke the protocol: its output cannot be trusted any further. */
+export class ProtocolError extends Error {
+  override readonly name = 'ProtocolError';
+}
+
+export interface Frame {
+  readonly type: number;
+  readonly payload: Buffer;
+}
+
+/** One frame, header and payload in one buffer. */
+export function encodeFrame(type: number, payload: Uint8Array = Buffer.alloc(0)): Buffer {
+  const frame = Buffer.allocUnsafe(HEADER_BYTES + payload.length);
+  frame.writeUInt8(type, 0);
+  frame.writeUInt32BE(payload.length, 1);
+  frame.set(payload, HEADER_BYTES);
+  return frame;
+}
+
+export function encodeJsonFrame(type: number, value: unknown): Buffer {
+  return encodeFrame(type, Buffer.from(JSON.stringify(value)));
+}
+
+/** Cuts a byte stream into frames, however it was chunked. Holds at most one frame. */
+export class FrameDecoder {
+  #waiting: Buffer[] = [];
+  #waitingBytes = 0;
+  #needBytes = HEADER_BYTES;
+
+  /**
+   * Every frame completed by `chunk`, in order.
+   * @throws {ProtocolError} when a frame claims more than the longest frame.
+   */
+  *push(chunk: Buffer): Generator<Frame> {
+    let rest: Buffer = chunk;
+    if (this.#waitingBytes > 0) {
+      this.#waiting.push(chunk);
+      this.#waitingBytes += chunk.length;
+      if (this.#waitingBytes < this.#needBytes) return;
+      rest = Buffer.concat(this.#waiting);
+      this.#waiting = [];
+      this.#waitingBytes = 0;
+      this.#needBytes = HEADER_BYTES;
+    }
+    let offset = 0;
+    while (rest.length - offset >= HEADER_BYTES) {
+      const length = rest.readUInt32BE(offset + 1);
+      if (length > FRAME_BYTES_MAX) throw new ProtocolError(`frame of ${String(length)} bytes`);
+      const end = offset + HEADER_BYTES + length;
+      if (end > rest.length) {
+        this.#needBytes = HEADER_BYTES + length;
+        break;
+      }
+      yield { type: rest.readUInt8(offset), payload: rest.subarray(offset + HEADER_BYTES, end) };
+      offset = end;
+    }
+    if (offset < rest.length) {
+      this.#waiting = [rest.subarray(offset)];
+      this.#waitingBytes = rest.length - offset;
+    }
+  }
+}
+
+const helloSchema = z.object({ protocol: z.number(), python: z.string().max(40) });
+const omittedSchema = z.object({ stream: z.enum(['stdout', 'stderr']), bytes: z.int().nonnegative() });
+const refusedSchema = z.object({ code: z.enum(['project_too_large', 'sandbox_failed']), detail: z.string().max(500) });
+const exitSchema = z
+  .object({
+    exitCode: z.int().min(0).max(255).nullable(),
+    signal: z.int().min(1).max(64).nullable(),
+    cause: z.enum(['wall_ms', 'cpu_ms', 'output_bytes', 'cancelled']).nullable(),
+    wallMs: z.number().nonnegative(),
+    cpuMs: z.number().nonnegative(),
+    memoryPeakBytes: z.number().nonnegative().nullable(),
+    oomKills: z.number().nonnegative().nullable(),
+    totalBytes: z.object({ stdout: z.number().nonnegative(), stderr: z.number().nonnegative() }),
+    /** What the program's last expression was worth, as repr() wrote it. */
+    value: z.string().nullish(),
+    /** The exception that ended the program: its class, and the line of the program's own file. */
+    exception: z.object({ type: z.string().max(200), line: z.int().nonnegative().nullable() }).nullish(),
+    omittedBytes: z.object({ stdout: z.number().nonnegative(), stderr: z.number().nonnegative() }),
+  })
+  // An end without a reason would have to be made up.
+  .refine(({ exitCode, signal, cause }) => exitCode !== null || signal !== null || cause !== null);
+
+export type ExitReport = z.infer<typeof exitSchema>;
+
+function parseJson<T>(schema: z.ZodType<T>, frame: Frame): T {
+  let value: unknown;
+  try {
+    value = JSON.parse(frame.payload.toString('utf8'));
+  } catch (cause) {
+    throw new ProtocolError(`frame ${String(frame.type)} is not JSON`, { cause });
+  }
+  const parsed = schema.safeParse(value);
+  if (!parsed.success)
+    throw new ProtocolError(`frame ${String(frame.type)} has the wrong shape`, { cause: parsed.error });
+  return parsed.data;
+}
+
+export const parseHello = (frame: Frame) => parseJson(helloSchema, frame);
+export const parseOmitted = (frame: Frame) => parseJson(omittedSchema, frame);
+export const parseRefused = (frame: Frame) => parseJson(refusedSchema, frame);
+export const parseExit = (frame: Frame) => parseJson(exitSchema, frame);
+
+/**
+ * The command of every container: Python with the sources of child.py and
+ * supervisor.py as arguments. They run in a namespace of their own, so `__main__`
+ * stays empty for the program; in the child, the command ends after the first.
+ */
+export function supervisorCommand(): readonly string[] {
+  const source = (name: string) => readFileSync(new URL(`./${name}`, import.meta.url), 'utf8');
+  const bootstrap = [
+    'import sys',
+    `n={'__name__':'supervisor','FRAME_TYPES':${JSON.stringify(frameTypes)}}`,
+    "exec(compile(sys.argv[1],'<child>','exec'),n)",
+    "n['CHILD'].pid and exec(compile(sys.argv[2],'<supervisor>','exec'),n)",
+  ].join('\n');
+  return ['python3', '-c', bootstrap, source('child.py'), source('supervisor.py')];
+}

@@ -1,0 +1,290 @@
+/**
+ * Started sandboxes that answered a handshake and wait for one plan each.
+ *
+ * A member is handed out once and destroyed after its run; nothing comes back.
+ * What is kept warm is a list of shapes; a plan fits a member when everything
+ * that cannot change in a live container is equal, the rest is updated before the
+ * code is released. Whoever finds no member waits for the next one that becomes
+ * ready, and starts are shared between those who wait and those who refill.
+ *
+ * At rest nothing runs here and nothing runs in the members: both sleep in poll.
+ */
+import type { SandboxShape } from '../domain/plan.ts';
+import type { Lease } from './cold-start.ts';
+import type { ContainerResources, DockerDaemon } from './docker-daemon.ts';
+
+export interface PoolTarget {
+  readonly shape: SandboxShape;
+  readonly size: number;
+}
+
+export type PoolEvent =
+  | { readonly kind: 'hit'; readonly ageMs: number }
+  | { readonly kind: 'miss' }
+  | { readonly kind: 'refilled'; readonly durationMs: number }
+  | { readonly kind: 'refill_failed'; readonly error: unknown }
+  | { readonly kind: 'discarded'; readonly reason: 'died' | 'aged' | 'stale' | 'update_failed' };
+
+export interface WarmPoolOptions {
+  readonly start: (shape: SandboxShape, signal: AbortSignal) => Promise<Lease>;
+  readonly daemon: Pick<DockerDaemon, 'update'>;
+  /** Members older than this are replaced. */
+  readonly ageMsMax: number;
+  /** Starts at one time for those who wait. */
+  readonly concurrentStarts: number;
+  /** Runs in progress: while there are any, refilling takes one start at a time. */
+  readonly activeRuns: () => number;
+  readonly observe: (event: PoolEvent) => void;
+}
+
+interface Member {
+  readonly lease: Lease;
+  readonly bornAt: number;
+}
+
+interface Waiter {
+  readonly resolve: (member: Member) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** All members of one shape, and those who wait for one. */
+interface Shelf {
+  target: PoolTarget;
+  readonly members: Member[];
+  readonly waiters: Set<Waiter>;
+  starting: number;
+}
+
+const BACKOFF_MS_MIN = 500;
+const BACKOFF_MS_MAX = 30_000;
+
+/** What cannot be changed once a container runs. */
+function shapeKey(shape: SandboxShape): string {
+  return [shape.imageId, shape.runtime, shape.network, shape.workBytes, shape.tmpBytes].join('\n');
+}
+
+function resourcesOf(shape: SandboxShape): ContainerResources {
+  return { memoryBytes: shape.memoryBytes, pids: shape.pids, cpus: shape.cpus };
+}
+
+export class WarmPool {
+  readonly #options: WarmPoolOptions;
+  readonly #shelves = new Map<string, Shelf>();
+  readonly #closing = new AbortController();
+  readonly #starts = new Set<Promise<void>>();
+  #backoffMs = 0;
+  #retryTimer: NodeJS.Timeout | undefined;
+
+  constructor(options: WarmPoolOptions) {
+    this.#options = options;
+  }
+
+  get readyCount(): number {
+    return this.#sum((shelf) => shelf.members.length);
+  }
+
+  get targetCount(): number {
+    return this.#sum((shelf) => shelf.target.size);
+  }
+
+  /** Sets what is kept warm. Members of other shapes go; those of known shapes stay. */
+  setTargets(targets: readonly PoolTarget[]): void {
+    const wanted = new Map(targets.filter(({ size }) => size > 0).map((target) => [shapeKey(target.shape), target]));
+    for (const [key, shelf] of this.#shelves) {
+      const target = wanted.get(key);
+      if (target) shelf.target = target;
+      else {
+        shelf.target = { ...shelf.target, size: 0 };
+        for (const member of shelf.members.splice(0)) this.#discard(member, 'stale');
+        if (shelf.waiters.size === 0 && shelf.starting === 0) this.#shelves.delete(key);
+      }
+    }
+    for (const [key, target] of wanted) {
+      if (!this.#shelves.has(key)) {
+        this.#shelves.set(key, { target, members: [], waiters: new Set(), starting: 0 });
+      }
+    }
+    this.#refill();
+  }
+
+  /** Replaces members that are too old or dead, and goes on filling. To be called at an interval. */
+  maintain(): void {
+    const now = performance.now();
+    for (const shelf of this.#shelves.values()) {
+      const gone = shelf.members.filter(
+        ({ lease, bornAt }) => !lease.sandbox.isAlive || now - bornAt > this.#options.ageMsMax,
+      );
+      for (const member of gone) {
+        shelf.members.splice(shelf.members.indexOf(member), 1);
+        this.#discard(member, member.lease.sandbox.isAlive ? 'aged' : 'died');
+      }
+    }
+    this.#refill();
+  }
+
+  /**
+   * A sandbox for a plan of this shape, with exactly the limits of the shape.
+   * @throws {ServiceError} as a cold start does, when there is no member and none can be started.
+   */
+  async take(shape: SandboxShape, signal: AbortSignal): Promise<Lease> {
+    const shelf = this.#shelves.get(shapeKey(shape));
+    if (!shelf || shelf.target.size === 0) {
+      this.#options.observe({ kind: 'miss' });
+      return this.#options.start(shape, signal);
+    }
+    for (;;) {
+      const member = this.#pop(shelf) ?? (await this.#wait(shelf, signal));
+      if (await this.#fit(member, shape)) {
+        this.#refill();
+        return member.lease;
+      }
+    }
+  }
+
+  /** Removes every member and starts no more. Resolves when they are handed to removal. */
+  async close(): Promise<void> {
+    this.#closing.abort(new Error('the pool is closing'));
+    clearTimeout(this.#retryTimer);
+    for (const shelf of this.#shelves.values()) {
+      for (const waiter of shelf.waiters) waiter.reject(this.#closing.signal.reason);
+      shelf.waiters.clear();
+    }
+    await Promise.all(this.#starts);
+    for (const shelf of this.#shelves.values()) {
+      for (const { lease } of shelf.members.splice(0)) void lease.release();
+    }
+  }
+
+  /** The oldest member that is alive: the youngest have the longest still to live. */
+  #pop(shelf: Shelf): Member | undefined {
+    for (let member = shelf.members.shift(); member; member = shelf.members.shift()) {
+      if (member.lease.sandbox.isAlive) {
+        this.#options.observe({ kind: 'hit', ageMs: performance.now() - member.bornAt });
+        return member;
+      }
+      this.#discard(member, 'died');
+    }
+    return undefined;
+  }
+
+  async #wait(shelf: Shelf, signal: AbortSignal): Promise<Member> {
+    this.#options.observe({ kind: 'miss' });
+    signal.throwIfAborted();
+    this.#closing.signal.throwIfAborted();
+    let onAbort: () => void = () => undefined;
+    try {
+      return await new Promise<Member>((resolve, reject) => {
+        const waiter: Waiter = { resolve, reject };
+        onAbort = () => {
+          shelf.waiters.delete(waiter);
+          reject(signal.reason instanceof Error ? signal.reason : new Error('cancelled'));
+        };
+        shelf.waiters.add(waiter);
+        signal.addEventListener('abort', onAbort, { once: true });
+        this.#backoffMs = 0;
+        this.#refill();
+      });
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** Gives the member the limits of the shape; false when it cannot have them, and is gone. */
+  async #fit(member: Member, shape: SandboxShape): Promise<boolean> {
+    const { sandbox } = member.lease;
+    const has = resourcesOf(sandbox.shape);
+    const wants = resourcesOf(shape);
+    if (has.memoryBytes === wants.memoryBytes && has.pids === wants.pids && has.cpus === wants.cpus) return true;
+    try {
+      await this.#options.daemon.update(sandbox.containerId, wants);
+      return true;
+    } catch {
+      this.#discard(member, 'update_failed');
+      return false;
+    }
+  }
+
+  #refill(): void {
+    if (this.#closing.signal.aborted) return;
+    const { concurrentStarts, activeRuns } = this.#options;
+    for (const shelf of this.#shelves.values()) {
+      for (;;) {
+        const inAll = this.#sum(({ starting }) => starting);
+        const forWaiters = shelf.waiters.size - shelf.starting;
+        const missing = shelf.target.size + shelf.waiters.size - shelf.members.length - shelf.starting;
+        const limit =
+          forWaiters > 0 ? concurrentStarts : this.#backoffMs > 0 ? 0 : activeRuns() > 0 ? 1 : concurrentStarts;
+        if (missing <= 0 || inAll >= limit) break;
+        this.#startOne(shelf);
+      }
+    }
+  }
+
+  #startOne(shelf: Shelf): void {
+    shelf.starting += 1;
+    const started = performance.now();
+    const start = this.#options
+      .start(shelf.target.shape, this.#closing.signal)
+      .then(
+        (lease) => {
+          shelf.starting -= 1;
+          this.#backoffMs = 0;
+          this.#options.observe({ kind: 'refilled', durationMs: performance.now() - started });
+          this.#shelve(shelf, { lease, bornAt: performance.now() });
+        },
+        (error: unknown) => {
+          shelf.starting -= 1;
+          this.#failed(shelf, error);
+        },
+      )
+      .finally(() => {
+        this.#starts.delete(start);
+        this.#refill();
+      });
+    this.#starts.add(start);
+  }
+
+  #shelve(shelf: Shelf, member: Member): void {
+    const next = shelf.waiters.values().next();
+    if (!next.done) {
+      shelf.waiters.delete(next.value);
+      next.value.resolve(member);
+    } else if (this.#closing.signal.aborted || shelf.target.size === 0) {
+      void member.lease.release();
+    } else {
+      shelf.members.push(member);
+    }
+  }
+
+  /** A start failed: whoever waits longest hears it; refilling pauses, longer each time. */
+  #failed(shelf: Shelf, error: unknown): void {
+    if (this.#closing.signal.aborted) return;
+    this.#options.observe({ kind: 'refill_failed', error });
+    const next = shelf.waiters.values().next();
+    if (!next.done) {
+      shelf.waiters.delete(next.value);
+      next.value.reject(error);
+    }
+    this.#backoffMs = Math.min(BACKOFF_MS_MAX, Math.max(BACKOFF_MS_MIN, this.#backoffMs * 2));
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = setTimeout(() => {
+      const pause = this.#backoffMs;
+      this.#backoffMs = 0;
+      this.#refill();
+      // Remembered until a start succeeds, so that the next failure waits longer.
+      if (this.#starts.size > 0) this.#backoffMs = pause;
+    }, this.#backoffMs);
+    this.#retryTimer.unref();
+  }
+
+  #discard(member: Member, reason: Extract<PoolEvent, { kind: 'discarded' }>['reason']): void {
+    this.#options.observe({ kind: 'discarded', reason });
+    void member.lease.release();
+  }
+
+  #sum(of: (shelf: Shelf) => number): number {
+    let sum = 0;
+    for (const shelf of this.#shelves.values()) sum += of(shelf);
+    return sum;
+  }
+}
