@@ -1,0 +1,327 @@
+/**
+ * The composition root: builds each stage and hands it to the next. Read top to
+ * bottom it is the list of what the service consists of; nothing else builds a stage.
+ */
+import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import type { FastifyInstance } from 'fastify';
+import { RunSlots } from './admission/run-slots.ts';
+import { DEFAULT_ARCHIVE_LIMITS, type ArchiveLimits } from './archive/read-project.ts';
+import { ConfigError, type Config } from './config/config.ts';
+import { ServiceError } from './domain/errors.ts';
+import type { Limits } from './domain/limits.ts';
+import type { ExecutionRecord } from './execution/execution-record.ts';
+import { Executions } from './execution/executions.ts';
+import { buildHttpServer } from './http/server.ts';
+import { defaultShape, type OperatorPolicy } from './policy/decide.ts';
+import { imageMatcher, isReference, normalizeReference } from './policy/image-catalogue.ts';
+import { SandboxHost, type SandboxEvent } from './sandbox/cold-start.ts';
+import { DockerDaemon } from './sandbox/docker-daemon.ts';
+import { ImageStore, type LocalImage } from './sandbox/image-store.ts';
+import { OrphanReaper } from './sandbox/orphan-reaper.ts';
+import { WarmPool, type PoolEvent, type PoolTarget } from './sandbox/warm-pool.ts';
+import { supervisorCommand } from './sandbox/supervisor/protocol.ts';
+import { MemoryStore } from './store/memory-store.ts';
+import type { Logger } from './telemetry/logger.ts';
+import { Metrics } from './telemetry/metrics.ts';
+import { observeMilestones } from './telemetry/observe-executions.ts';
+
+const MIB = 2 ** 20;
+/** A container may outlive its longest run by this much before anybody may remove it. */
+const LIFETIME_MARGIN_MS = 300_000;
+const READY_CACHE_MS = 1_000;
+/** How often the pool looks for members that died or aged, and for images that were built anew. */
+const POOL_MAINTENANCE_MS = 15_000;
+
+/** Everything but the door: runs projects, holds their records, cleans up after them. */
+export interface Engine {
+  readonly executions: Executions;
+  readonly metrics: Metrics;
+  readonly images: () => Promise<readonly LocalImage[]>;
+  readonly readiness: () => Promise<Readiness>;
+  readonly archiveLimits: ArchiveLimits;
+  /** Refuses new work, ends what runs within the grace period, waits until no container of ours is left. */
+  close(graceMs: number): Promise<void>;
+}
+
+export interface Readiness {
+  readonly ready: boolean;
+  readonly checks: Readonly<Record<string, { readonly ok: boolean; readonly detail?: string }>>;
+}
+
+export interface App extends Engine {
+  readonly http: FastifyInstance;
+}
+
+function operatorPolicy(config: Config): OperatorPolicy {
+  const limits = (which: 'DEFAULT' | 'MAX'): Limits => {
+    const wallMs = config[`PYEXEC_${which}_TIMEOUT`] * 1000;
+    const cpus = config[`PYEXEC_${which}_CPUS`];
+    return {
+      wall_ms: wallMs,
+      cpu_ms: Math.ceil(wallMs * Math.max(1, cpus)),
+      memory_bytes: config[`PYEXEC_${which}_MEMORY_MB`] * MIB,
+      pids: config[`PYEXEC_${which}_PIDS`],
+      disk_bytes: config[`PYEXEC_${which}_DISK_MB`] * MIB,
+      output_bytes: config[`PYEXEC_${which}_OUTPUT_BYTES`],
+      open_files: config[`PYEXEC_${which}_OPEN_FILES`],
+      cpus,
+    };
+  };
+  const defaults = limits('DEFAULT');
+  const cpus = Math.min(config.PYEXEC_MAX_CPUS, (defaults.cpus * config.PYEXEC_DEFAULT_CPU_SHARES) / 1024);
+  return {
+    defaults: { ...defaults, cpus },
+    maxima: limits('MAX'),
+    runtime: config.PYEXEC_RUNTIME,
+    network: config.PYEXEC_NETWORK_MODE,
+    stdinBytesMax: config.PYEXEC_MAX_STDIN_MB * MIB,
+  };
+}
+
+/**
+ * The seccomp profile as the daemon wants it: JSON text.
+ * @throws {ConfigError} when it is missing or is not a profile that refuses by default.
+ */
+function readSeccompProfile(path: string): string {
+  let profile: unknown;
+  try {
+    profile = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (cause) {
+    throw new ConfigError(`PYEXEC_SECCOMP_PROFILE: ${path} cannot be read as JSON`, { cause });
+  }
+  const isDenying =
+    typeof profile === 'object' &&
+    profile !== null &&
+    'defaultAction' in profile &&
+    profile.defaultAction === 'SCMP_ACT_ERRNO';
+  if (!isDenying) throw new ConfigError(`PYEXEC_SECCOMP_PROFILE: ${path} does not refuse by default`);
+  return JSON.stringify(profile);
+}
+
+/**
+ * Builds the engine and checks that the daemon can do what is configured.
+ * @throws {ConfigError} when the seccomp profile, the default image or the runtime is missing, or no daemon answers.
+ */
+export async function buildEngine(config: Config, logger: Logger): Promise<Engine> {
+  const seccompProfile = readSeccompProfile(config.PYEXEC_SECCOMP_PROFILE);
+  const policy = operatorPolicy(config);
+  const slots = new RunSlots({ concurrent: config.PYEXEC_MAX_CONCURRENT, queueMax: config.PYEXEC_MAX_QUEUE });
+  const store = new MemoryStore<ExecutionRecord>({
+    ttlMs: config.PYEXEC_CLEANUP_TTL * 1000,
+    bytesMax: config.PYEXEC_STORE_MAX_MB * MIB,
+  });
+  const metrics = new Metrics({
+    pyexec_runs_active: { help: 'Runs in progress', read: () => slots.running },
+    pyexec_runs_queued: { help: 'Runs waiting for a place', read: () => slots.waiting },
+    pyexec_containers_live: { help: 'Containers being made, in use or being removed', read: () => host.liveCount },
+    pyexec_pool_ready: { help: 'Warm sandboxes waiting for a run', read: () => pool.readyCount },
+    pyexec_pool_target: { help: 'Warm sandboxes that are wanted', read: () => pool.targetCount },
+    pyexec_executions_stored: { help: 'Executions that can be fetched', read: () => store.size },
+  });
+  const daemon = new DockerDaemon({
+    socketPath: config.PYEXEC_DOCKER_SOCKET,
+    observe: (call, durationMs, failed) => {
+      metrics.daemonCall(call, durationMs, failed);
+    },
+  });
+  const observeSandbox = (event: SandboxEvent) => {
+    switch (event.kind) {
+      case 'started':
+        metrics.phase('start', event.durationMs);
+        break;
+      case 'removed':
+        metrics.phase('teardown', event.durationMs);
+        break;
+      case 'remove_failed':
+        metrics.removeFailed();
+        logger.error({ err: event.error }, 'a container could not be removed; the reaper goes on');
+        break;
+      case 'orphan_reaped':
+        metrics.orphanReaped();
+        logger.warn({ container: event.containerId.slice(0, 12) }, 'removed a container nobody owned');
+        break;
+    }
+  };
+  const host = new SandboxHost({
+    daemon,
+    settings: { seccompProfile, command: supervisorCommand(), openFilesMax: policy.maxima.open_files },
+    instance: config.PYEXEC_INSTANCE,
+    concurrentStarts: Math.max(2, availableParallelism()),
+    lifetimeMsMax: policy.maxima.wall_ms + config.PYEXEC_POOL_MAX_AGE * 1000 + LIFETIME_MARGIN_MS,
+    observe: observeSandbox,
+  });
+  const pool = new WarmPool({
+    start: (shape, signal) => host.start(shape, signal),
+    daemon,
+    ageMsMax: config.PYEXEC_POOL_MAX_AGE * 1000,
+    concurrentStarts: Math.max(2, availableParallelism()),
+    activeRuns: () => slots.running,
+    observe: (event: PoolEvent) => {
+      metrics.pool(event);
+      if (event.kind === 'refill_failed') logger.warn({ err: event.error }, 'a warm sandbox could not be started');
+    },
+  });
+  const reaper = new OrphanReaper({
+    daemon,
+    instance: config.PYEXEC_INSTANCE,
+    boot: host.boot,
+    intervalMs: config.PYEXEC_REAP_INTERVAL * 1000,
+    isLive: (name) => host.isLive(name),
+    observe: observeSandbox,
+    onError: (error) => {
+      logger.warn({ err: error }, 'the search for orphans failed');
+    },
+  });
+  const imageStore = new ImageStore(daemon);
+  const isAllowed = imageMatcher(config.PYEXEC_ALLOWED_IMAGES);
+  const defaultReference = normalizeReference(config.PYEXEC_DEFAULT_IMAGE);
+  const mayRun = (reference: string) => normalizeReference(reference) === defaultReference || isAllowed(reference);
+
+  await checkDaemon(config, daemon, imageStore);
+  await reaper.sweep();
+  reaper.start();
+
+  const poolSizes = poolSizesOf(config);
+  const maintainPool = async () => {
+    const targets: PoolTarget[] = [];
+    for (const [reference, size] of poolSizes) {
+      const image = await imageStore.find(reference);
+      targets.push({ shape: defaultShape(image, policy), size });
+    }
+    pool.setTargets(targets);
+    pool.maintain();
+  };
+  await maintainPool();
+  const poolTimer = setInterval(() => {
+    // A daemon that is away is seen by readiness and by the next run; the pool stays as it is meanwhile.
+    maintainPool().catch(() => undefined);
+  }, POOL_MAINTENANCE_MS);
+  poolTimer.unref();
+
+  const executions = new Executions({
+    policy,
+    slots,
+    store,
+    resolveImage: async (reference) => {
+      if (reference === undefined) return imageStore.find(config.PYEXEC_DEFAULT_IMAGE);
+      if (!isReference(reference) || !mayRun(reference)) {
+        throw new ServiceError('image_not_allowed', 'The image is not one the operator allows; see /api/v1/images.');
+      }
+      // In full, so that the daemon cannot take it for the beginning of an image id.
+      return { ...(await imageStore.find(normalizeReference(reference))), reference };
+    },
+    startSandbox: (shape, signal) => pool.take(shape, signal),
+    observe: observeMilestones(logger, metrics),
+  });
+
+  let lastReadiness: { at: number; value: Promise<Readiness> } | undefined;
+  const checkReadiness = async (): Promise<Readiness> => {
+    const failed = (detail: string) => ({ ok: false, detail });
+    const checks = {
+      docker: await daemon.ping().then(
+        () => ({ ok: true }),
+        () => failed('the container engine does not answer'),
+      ),
+      image: await imageStore.find(config.PYEXEC_DEFAULT_IMAGE).then(
+        () => ({ ok: true }),
+        () => failed('the default image is not available'),
+      ),
+      accepting: executions.isDraining ? failed('the service is shutting down') : { ok: true },
+    };
+    return { ready: Object.values(checks).every(({ ok }) => ok), checks };
+  };
+
+  return {
+    executions,
+    metrics,
+    archiveLimits: {
+      ...DEFAULT_ARCHIVE_LIMITS,
+      bodyBytes: config.PYEXEC_MAX_UPLOAD_MB * MIB,
+      contentBytes: config.PYEXEC_MAX_PROJECT_MB * MIB,
+      entries: config.PYEXEC_MAX_ENTRIES,
+    },
+    images: async () => (await imageStore.list()).filter(({ reference }) => mayRun(reference)),
+    readiness: () => {
+      if (!lastReadiness || performance.now() - lastReadiness.at > READY_CACHE_MS) {
+        lastReadiness = { at: performance.now(), value: checkReadiness() };
+      }
+      return lastReadiness.value;
+    },
+    close: async (graceMs) => {
+      await executions.drain(graceMs);
+      clearInterval(poolTimer);
+      await pool.close();
+      await host.settled();
+      reaper.stop();
+    },
+  };
+}
+
+/** Images to keep warm, with how many of each. */
+function poolSizesOf(config: Config): ReadonlyMap<string, number> {
+  const sizes = new Map([[config.PYEXEC_DEFAULT_IMAGE, config.PYEXEC_POOL_SIZE]]);
+  for (const item of config.PYEXEC_POOL_IMAGES) {
+    const [, reference, size] = /^(.+)=(\d{1,3})$/.exec(item) ?? [];
+    if (reference === undefined) throw new ConfigError(`PYEXEC_POOL_IMAGES: ${item} is not image=size`);
+    sizes.set(reference, Number(size));
+  }
+  return sizes;
+}
+
+async function checkDaemon(config: Config, daemon: DockerDaemon, images: ImageStore): Promise<void> {
+  let runtimes: readonly string[];
+  try {
+    runtimes = await daemon.runtimes();
+  } catch (cause) {
+    throw new ConfigError(`no Docker daemon answers at ${config.PYEXEC_DOCKER_SOCKET}`, { cause });
+  }
+  if (!runtimes.includes(config.PYEXEC_RUNTIME)) {
+    throw new ConfigError(
+      `PYEXEC_RUNTIME: the daemon has no runtime ${config.PYEXEC_RUNTIME}, only ${runtimes.join(', ')}`,
+    );
+  }
+  try {
+    await images.find(config.PYEXEC_DEFAULT_IMAGE);
+  } catch (cause) {
+    throw new ConfigError(
+      `PYEXEC_DEFAULT_IMAGE: ${config.PYEXEC_DEFAULT_IMAGE} is not on this machine; run npm run setup`,
+      {
+        cause,
+      },
+    );
+  }
+}
+
+/**
+ * Builds the whole service, not yet listening.
+ * @throws {ConfigError} as buildEngine does.
+ */
+export async function buildApp(config: Config, logger: Logger, version: string): Promise<App> {
+  const engine = await buildEngine(config, logger);
+  const http = await buildHttpServer({
+    executions: engine.executions,
+    settings: {
+      bodyBytesMax: engine.archiveLimits.bodyBytes,
+      archiveLimits: engine.archiveLimits,
+      spoolDirectory: config.PYEXEC_SPOOL_DIR,
+      stdinBytesMax: config.PYEXEC_MAX_STDIN_MB * MIB,
+      uploadTimeoutMs: config.PYEXEC_UPLOAD_TIMEOUT * 1000,
+      connectionsMax: config.PYEXEC_MAX_CONNECTIONS,
+      trustProxy: config.PYEXEC_TRUST_PROXY,
+    },
+    images: engine.images,
+    readiness: engine.readiness,
+    renderMetrics: () => engine.metrics.render(),
+    observeRequest: ({ method, route, status, durationMs, code }) => {
+      engine.metrics.request(method, route, status, durationMs);
+      if (code !== undefined) engine.metrics.refused(code);
+    },
+    observeArchive: ({ durationMs }) => {
+      engine.metrics.phase('archive', durationMs);
+    },
+    logger,
+    version,
+  });
+  return { ...engine, http };
+}

@@ -1,0 +1,182 @@
+/**
+ * One execution while the service knows it: its events and where it stands.
+ *
+ * A record ends once; everything said afterwards is ignored. What callers see of
+ * it is made here, from what was observed.
+ */
+import type { ExecutionEvent, OutputStream } from '../domain/events.ts';
+import {
+  newExecutionId,
+  type Execution,
+  type ExecutionId,
+  type ExecutionResult,
+  type ExecutionStatus,
+  type Truncation,
+} from '../domain/execution.ts';
+import {
+  errorSentenceOf,
+  exitCodeOf,
+  statusOf,
+  type CancelReason,
+  type Outcome,
+  type Usage,
+} from '../domain/outcome.ts';
+import type { RunPlan } from '../domain/plan.ts';
+import { EventLog } from '../output/event-log.ts';
+import { failureHint } from './failure-hint.ts';
+
+/** What the program said about itself beside its output. It may say anything. */
+export interface ProgramReport {
+  readonly result?: string;
+  readonly error_type?: string;
+  readonly error_line?: number;
+}
+
+export class ExecutionRecord {
+  readonly id: ExecutionId = newExecutionId();
+  readonly plan: RunPlan;
+  readonly #log = new EventLog();
+  readonly #createdAt = new Date();
+  readonly #cancellation = new AbortController();
+  readonly #omitted: Record<OutputStream, number> = { stdout: 0, stderr: 0 };
+  readonly #kept: Record<OutputStream, number> = { stdout: 0, stderr: 0 };
+  /** Resolves, never rejects, when the record has ended. */
+  readonly ended: Promise<void>;
+  #resolveEnded: () => void = () => undefined;
+  #cancelReason: CancelReason = 'requested';
+  #startedAt: Date | undefined;
+  #startedClock = 0;
+  #finishedAt: Date | undefined;
+  #durationMs: number | undefined;
+  #outcome: Outcome | undefined;
+  #usage: Usage | undefined;
+  #hint: string | undefined;
+  #told: ProgramReport = {};
+
+  constructor(plan: RunPlan) {
+    this.plan = plan;
+    this.ended = new Promise((resolve) => {
+      this.#resolveEnded = resolve;
+    });
+    this.#log.append({ type: 'status', status: 'pending' });
+  }
+
+  get sizeBytes(): number {
+    return this.#log.keptBytes + 2048;
+  }
+
+  get status(): ExecutionStatus {
+    if (this.#outcome) return statusOf(this.#outcome);
+    return this.#startedAt ? 'running' : 'pending';
+  }
+
+  get outcome(): Outcome | undefined {
+    return this.#outcome;
+  }
+
+  /** Aborted when somebody wants the run to end. */
+  get cancellation(): AbortSignal {
+    return this.#cancellation.signal;
+  }
+
+  get cancelReason(): CancelReason {
+    return this.#cancelReason;
+  }
+
+  cancel(reason: CancelReason): void {
+    if (this.#outcome || this.#cancellation.signal.aborted) return;
+    this.#cancelReason = reason;
+    this.#cancellation.abort(new Error(`cancelled: ${reason}`));
+  }
+
+  follow(after: number, signal: AbortSignal): AsyncGenerator<ExecutionEvent> {
+    return this.#log.follow(after, signal);
+  }
+
+  started(): void {
+    this.#startedAt = new Date();
+    this.#startedClock = performance.now();
+    this.#log.append({ type: 'status', status: 'running' });
+  }
+
+  output(stream: OutputStream, data: Buffer): void {
+    this.#kept[stream] += data.length;
+    this.#log.output(stream, data);
+  }
+
+  omitted(stream: OutputStream, bytes: number): void {
+    this.#omitted[stream] += bytes;
+    this.#log.omitted(stream, bytes);
+  }
+
+  end(outcome: Outcome, usage: Usage | undefined, told: ProgramReport = {}): void {
+    if (this.#outcome) return;
+    this.#outcome = outcome;
+    this.#usage = usage;
+    this.#told = told;
+    this.#finishedAt = new Date();
+    if (this.#startedAt) this.#durationMs = Math.round(performance.now() - this.#startedClock);
+    this.#hint = failureHint(outcome, this.#log.collect('stderr').text, this.plan);
+    const result = this.result();
+    this.#log.append(
+      outcome.kind === 'infrastructure_error' || outcome.kind === 'interrupted'
+        ? {
+            type: 'error',
+            code: outcome.kind === 'interrupted' ? 'interrupted' : outcome.code,
+            detail: result.error ?? '',
+            ...result,
+          }
+        : { type: 'result', ...result },
+    );
+    this.#resolveEnded();
+  }
+
+  /** Everything but the output text. */
+  result(): ExecutionResult {
+    const error = this.#outcome && errorSentenceOf(this.#outcome);
+    const truncated = this.#truncations();
+    return {
+      execution_id: this.id,
+      status: this.status,
+      exit_code: this.#outcome ? exitCodeOf(this.#outcome) : 0,
+      ...(error === undefined ? {} : { error }),
+      ...(this.#outcome ? { outcome: this.#outcome } : {}),
+      ...this.#told,
+      ...(this.#hint === undefined ? {} : { hint: this.#hint }),
+      image: this.plan.shape.image,
+      runtime: this.plan.shape.runtime,
+      created_at: this.#createdAt.toISOString(),
+      ...(this.#startedAt ? { started_at: this.#startedAt.toISOString() } : {}),
+      ...(this.#finishedAt ? { finished_at: this.#finishedAt.toISOString() } : {}),
+      ...(this.#durationMs === undefined ? {} : { duration_ms: this.#durationMs }),
+      ...(this.#usage ? { usage: this.#usage } : {}),
+      ...(truncated ? { truncated } : {}),
+      limits: this.plan.limits,
+    };
+  }
+
+  /** The whole execution as it stands, output included. */
+  snapshot(): Execution {
+    const stdout = this.#log.collect('stdout');
+    const stderr = this.#log.collect('stderr');
+    return {
+      ...this.result(),
+      stdout: stdout.text,
+      ...(stdout.encoding ? { stdout_encoding: stdout.encoding } : {}),
+      stderr: stderr.text,
+      ...(stderr.encoding ? { stderr_encoding: stderr.encoding } : {}),
+    };
+  }
+
+  #truncations(): ExecutionResult['truncated'] {
+    const of = (stream: OutputStream): Truncation | undefined => {
+      const omitted = this.#omitted[stream];
+      const kept = this.#kept[stream];
+      return omitted === 0 ? undefined : { total_bytes: kept + omitted, kept_bytes: kept, omitted_bytes: omitted };
+    };
+    const stdout = of('stdout');
+    const stderr = of('stderr');
+    if (!stdout && !stderr) return undefined;
+    return { ...(stdout ? { stdout } : {}), ...(stderr ? { stderr } : {}) };
+  }
+}

@@ -1,0 +1,207 @@
+/**
+ * The story of an execution: decided, accepted, admitted, run, ended, forgotten.
+ * Doors call this and nothing below it.
+ *
+ * It owns the cleanup: whatever happens, the project is freed, the place is given
+ * up, the container goes, and the record ends exactly once.
+ */
+import { ServiceError } from '../domain/errors.ts';
+import type { Execution, ExecutionId } from '../domain/execution.ts';
+import type { ExecutionEvent } from '../domain/events.ts';
+import { isFailureOfOurs, type CancelReason, type Outcome, type Usage } from '../domain/outcome.ts';
+import type { RunPlan, RunRequest, SandboxShape } from '../domain/plan.ts';
+import type { Project } from '../domain/project.ts';
+import type { RunSlots } from '../admission/run-slots.ts';
+import { decide, type OperatorPolicy } from '../policy/decide.ts';
+import type { Lease } from '../sandbox/cold-start.ts';
+import { SandboxBroken } from '../sandbox/sandbox.ts';
+import type { MemoryStore } from '../store/memory-store.ts';
+import { outcomeOf, programReportOf } from './ending-to-outcome.ts';
+import { ExecutionRecord } from './execution-record.ts';
+
+/** What an execution goes through, for those who count; see telemetry/. */
+export type ExecutionMilestone =
+  | { readonly kind: 'accepted'; readonly id: ExecutionId; readonly plan: RunPlan; readonly projectBytes: number }
+  | { readonly kind: 'acquired'; readonly id: ExecutionId; readonly waitedMs: number; readonly acquireMs: number }
+  | { readonly kind: 'first_byte'; readonly id: ExecutionId; readonly sinceStartMs: number }
+  | {
+      readonly kind: 'ended';
+      readonly id: ExecutionId;
+      readonly plan: RunPlan;
+      readonly outcome: Outcome;
+      readonly usage: Usage | undefined;
+      readonly totalMs: number;
+      /** What went wrong on our side; for the log only. */
+      readonly cause: unknown;
+    };
+
+export interface ExecutionsOptions {
+  readonly policy: OperatorPolicy;
+  readonly slots: RunSlots;
+  readonly store: MemoryStore<ExecutionRecord>;
+  /** The local image a request means. Throws image_not_allowed or image_unavailable. */
+  readonly resolveImage: (reference: string | undefined) => Promise<{ reference: string; id: string }>;
+  readonly startSandbox: (shape: SandboxShape, signal: AbortSignal) => Promise<Lease>;
+  readonly observe: (milestone: ExecutionMilestone) => void;
+}
+
+/** An accepted execution, for the door that submitted it. */
+export interface Submitted {
+  readonly id: ExecutionId;
+  /** Resolves when the execution has ended, however it ended. Never rejects. */
+  readonly ended: Promise<void>;
+  /** Ends the run because its caller no longer wants it. */
+  cancel(reason: CancelReason): void;
+  snapshot(): Execution;
+  follow(after: number, signal: AbortSignal): AsyncGenerator<ExecutionEvent>;
+}
+
+export class Executions {
+  readonly #options: ExecutionsOptions;
+  readonly #active = new Set<ExecutionRecord>();
+  #draining = false;
+
+  constructor(options: ExecutionsOptions) {
+    this.#options = options;
+  }
+
+  get activeCount(): number {
+    return this.#active.size;
+  }
+
+  get isDraining(): boolean {
+    return this.#draining;
+  }
+
+  /**
+   * Accepts a run, or refuses it. The project belongs to the execution from the
+   * call on, also when it is refused.
+   * @throws {ServiceError} for everything in policy/, queue_full, shutting_down, image_*.
+   */
+  async submit(request: RunRequest, project: Project): Promise<Submitted> {
+    try {
+      this.refuseIfDraining();
+      const image = await this.#options.resolveImage(request.image);
+      // Draining may have begun meanwhile, and would not wait for a run it does not know.
+      this.refuseIfDraining();
+      const plan = decide(request, project, image, this.#options.policy);
+      const record = new ExecutionRecord(plan);
+      const slot = this.#options.slots.reserve(record.cancellation);
+      this.#options.store.add(record);
+      this.#active.add(record);
+      this.#options.observe({ kind: 'accepted', id: record.id, plan, projectBytes: project.contentBytes });
+      void this.#run(record, project, slot);
+      return record;
+    } catch (error) {
+      await project.dispose();
+      throw error;
+    }
+  }
+
+  /** Called before a body is read: nothing is accepted that would only be refused. */
+  refuseIfDraining(): void {
+    if (this.#draining) {
+      throw new ServiceError('shutting_down', 'The service is shutting down.', { retryAfterSeconds: 5 });
+    }
+  }
+
+  /** @throws {ServiceError} not_found. */
+  get(id: string): Submitted & { readonly status: Execution['status'] } {
+    const record = this.#options.store.get(id);
+    if (!record) throw new ServiceError('not_found', 'There is no execution with this id.');
+    return record;
+  }
+
+  /**
+   * Refuses new work, lets runs finish for `graceMs`, then cancels the rest.
+   * Resolves when every execution has ended.
+   */
+  async drain(graceMs: number): Promise<void> {
+    this.#draining = true;
+    const timer = setTimeout(() => {
+      for (const record of this.#active) record.cancel('shutdown');
+    }, graceMs);
+    try {
+      while (this.#active.size > 0) await Promise.all([...this.#active].map((record) => record.ended));
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #run(
+    record: ExecutionRecord,
+    project: Project,
+    slot: { ready: Promise<void>; release: () => void },
+  ): Promise<void> {
+    const { startSandbox, store, observe } = this.#options;
+    const { plan, cancellation } = record;
+    const acceptedAt = performance.now();
+    let lease: Lease | undefined;
+    let ended: { outcome: Outcome; usage: Usage | undefined };
+    let told = {};
+    let cause: unknown;
+    try {
+      await slot.ready;
+      const admittedAt = performance.now();
+      lease = await startSandbox(plan.shape, cancellation);
+      observe({
+        kind: 'acquired',
+        id: record.id,
+        waitedMs: admittedAt - acceptedAt,
+        acquireMs: performance.now() - admittedAt,
+      });
+      const ending = await lease.sandbox.run(plan, project, this.#sink(record), cancellation);
+      ended = outcomeOf(ending, plan, record.cancelReason);
+      told = programReportOf(ending);
+    } catch (error) {
+      cause = error;
+      ended = { outcome: failureOutcome(error, record), usage: undefined };
+    }
+    record.end(ended.outcome, ended.usage, told);
+    observe({
+      kind: 'ended',
+      id: record.id,
+      plan,
+      ...ended,
+      totalMs: performance.now() - acceptedAt,
+      cause: isFailureOfOurs(ended.outcome) ? cause : undefined,
+    });
+    store.finish(record.id);
+    this.#active.delete(record);
+    await Promise.all([project.dispose().catch(() => undefined), lease?.release()]);
+    slot.release();
+  }
+
+  #sink(record: ExecutionRecord) {
+    const { observe } = this.#options;
+    let startedAt: number | undefined;
+    let isFirst = true;
+    return {
+      started: () => {
+        startedAt = performance.now();
+        record.started();
+      },
+      output: (stream: 'stdout' | 'stderr', data: Buffer) => {
+        if (isFirst && startedAt !== undefined) {
+          isFirst = false;
+          observe({ kind: 'first_byte', id: record.id, sinceStartMs: performance.now() - startedAt });
+        }
+        record.output(stream, data);
+      },
+      omitted: (stream: 'stdout' | 'stderr', bytes: number) => {
+        record.omitted(stream, bytes);
+      },
+    };
+  }
+}
+
+function failureOutcome(error: unknown, record: ExecutionRecord): Outcome {
+  if (record.cancellation.aborted) return { kind: 'cancelled', reason: record.cancelReason };
+  if (error instanceof ServiceError) {
+    return { kind: 'infrastructure_error', code: error.code, detail: error.message };
+  }
+  if (error instanceof SandboxBroken) {
+    return { kind: 'infrastructure_error', code: 'sandbox_failed', detail: 'The sandbox broke while the program ran.' };
+  }
+  return { kind: 'infrastructure_error', code: 'internal', detail: 'The service failed while it ran the program.' };
+}

@@ -1,0 +1,130 @@
+/**
+ * Every request in progress, by its connection: what must be known about it below
+ * Fastify, where connections end and bytes do not parse.
+ *
+ * A client counts as gone when its connection ends before the answer is complete.
+ * That includes a client that only shuts down its sending side: Node closes such a
+ * connection, and a killed client looks exactly the same.
+ */
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { ErrorCode } from '../domain/errors.ts';
+
+/** Nobody is left to read the answer. Never shown to anybody. */
+export class ClientGone extends Error {
+  override readonly name = 'ClientGone';
+}
+
+export interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly startedAt: number;
+  /** Aborted, with a ClientGone, when the client left before the answer was complete. */
+  readonly gone: AbortSignal;
+  /** Whether the client waits for a 100 before it sends the body. */
+  awaitsContinue: boolean;
+  /** What was answered instead, when the connection failed below Fastify. */
+  failure: ErrorCode | undefined;
+  /** For the log: which execution this was about. */
+  executionId: string | undefined;
+  /** For the log: what the problem document said, and why. */
+  problem: { readonly code: ErrorCode; readonly cause: unknown } | undefined;
+}
+
+export class Exchanges {
+  readonly #bySocket = new WeakMap<Socket, Set<Exchange>>();
+  readonly #byRequest = new WeakMap<IncomingMessage, Exchange>();
+  readonly #leave = new WeakMap<Exchange, AbortController>();
+  #count = 0;
+  #onIdle: () => void = () => undefined;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Watches the connections of `server`. To be called before it listens. */
+  watch(server: Server): void {
+    server.on('connection', (socket: Socket) => {
+      socket.once('close', () => {
+        for (const exchange of this.onConnection(socket)) this.#end(exchange);
+      });
+    });
+  }
+
+  /** Starts an exchange; the one place where it is known when it is over is `onEnd`. */
+  begin(request: IncomingMessage, response: ServerResponse, onEnd: (exchange: Exchange) => void): Exchange {
+    const leave = new AbortController();
+    const exchange: Exchange = {
+      request,
+      response,
+      startedAt: performance.now(),
+      gone: leave.signal,
+      awaitsContinue: awaitingContinue.has(request),
+      failure: undefined,
+      executionId: undefined,
+      problem: undefined,
+    };
+    this.#leave.set(exchange, leave);
+    this.#byRequest.set(request, exchange);
+    let all = this.#bySocket.get(request.socket);
+    if (!all) this.#bySocket.set(request.socket, (all = new Set()));
+    all.add(exchange);
+    this.#count += 1;
+    this.#ends.set(exchange, onEnd);
+    response.once('close', () => {
+      this.#end(exchange);
+    });
+    if (request.socket.destroyed) this.#end(exchange);
+    return exchange;
+  }
+
+  of(request: IncomingMessage): Exchange {
+    const exchange = this.#byRequest.get(request);
+    if (!exchange) throw new Error('this request was never begun');
+    return exchange;
+  }
+
+  onConnection(socket: Socket): ReadonlySet<Exchange> {
+    return this.#bySocket.get(socket) ?? new Set();
+  }
+
+  /** Resolves when no exchange is in progress, at the latest after `timeoutMs`. */
+  async idle(timeoutMs: number): Promise<void> {
+    if (this.#count === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, timeoutMs);
+      this.#onIdle = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  readonly #ends = new WeakMap<Exchange, (exchange: Exchange) => void>();
+
+  #end(exchange: Exchange): void {
+    const all = this.#bySocket.get(exchange.request.socket);
+    if (!all?.delete(exchange)) return;
+    this.#count -= 1;
+    if (!exchange.response.writableFinished) this.#leave.get(exchange)?.abort(new ClientGone('the client left'));
+    this.#ends.get(exchange)?.(exchange);
+    if (this.#count === 0) this.#onIdle();
+  }
+}
+
+const awaitingContinue = new WeakSet<IncomingMessage>();
+
+/**
+ * Lets requests with `Expect: 100-continue` through without the 100: it is sent
+ * when a route starts to read the body, so that what is refused by its headers
+ * alone is never uploaded. Other expectations are ignored (RFC 9110, 10.1.1).
+ */
+export function deferContinue(server: Server): void {
+  server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+    awaitingContinue.add(request);
+    server.emit('request', request, response);
+  });
+  server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
+    server.emit('request', request, response);
+  });
+}

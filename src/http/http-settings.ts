@@ -1,0 +1,71 @@
+/**
+ * What the door is built from: the engine behind it, the operator's settings and
+ * those who watch it. Values only; src/app.ts fills them in.
+ */
+import type { FastifyBaseLogger } from 'fastify';
+import type { Executions } from '../execution/executions.ts';
+import type { ArchiveLimits } from './project-gate.ts';
+
+export interface HttpSettings {
+  /** Largest request body as sent, whatever its form. */
+  readonly bodyBytesMax: number;
+  readonly archiveLimits: ArchiveLimits;
+  readonly spoolDirectory: string;
+  readonly stdinBytesMax: number;
+  /** How long a request may take to arrive completely. */
+  readonly uploadTimeoutMs: number;
+  readonly connectionsMax: number;
+  /** Proxies whose X-Forwarded-For is believed; empty: none. */
+  readonly trustProxy: readonly string[];
+  /** Longest silence on a stream of events; kept below the 15 s we promise. */
+  readonly heartbeatMs?: number;
+  /** How long a socket may stand still while one side should be sending. */
+  readonly stallTimeoutMs?: number;
+  /** How long answers in progress may go on when the server closes. */
+  readonly closeGraceMs?: number;
+}
+
+/** An image that can be run, as the engine knows it. */
+export interface ImageListing {
+  readonly reference: string;
+  readonly id: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly sizeBytes: number;
+}
+
+export interface RequestObservation {
+  /** One of a fixed list; `OTHER` for the rest. */
+  readonly method: string;
+  /** The route's pattern, `unmatched` or `unparsed`. */
+  readonly route: string;
+  /** What was answered; 499 when the client left first. */
+  readonly status: number;
+  readonly durationMs: number;
+  /** The code of the problem document, where one was made. */
+  readonly code?: string;
+}
+
+export interface ArchiveObservation {
+  readonly durationMs: number;
+  readonly bytes: number;
+  readonly refusedCode?: string;
+}
+
+export interface HttpDependencies {
+  readonly executions: Executions;
+  readonly settings: HttpSettings;
+  readonly images: () => Promise<readonly ImageListing[]>;
+  readonly readiness: () => Promise<{
+    readonly ready: boolean;
+    readonly checks: Readonly<Record<string, { readonly ok: boolean; readonly detail?: string }>>;
+  }>;
+  readonly renderMetrics: () => Promise<{ readonly contentType: string; readonly body: string }>;
+  readonly observeRequest?: (observation: RequestObservation) => void;
+  readonly observeArchive?: (observation: ArchiveObservation) => void;
+  readonly logger: FastifyBaseLogger;
+  readonly version: string;
+}
+
+export const DEFAULT_HEARTBEAT_MS = 10_000;
+export const DEFAULT_STALL_TIMEOUT_MS = 60_000;
+export const DEFAULT_CLOSE_GRACE_MS = 5_000;

@@ -1,0 +1,52 @@
+/**
+ * The request form for programs that write JSON: `code` or `files`, with the
+ * options beside them in one document.
+ */
+import { ServiceError } from '../../domain/errors.ts';
+import type { ProjectFile } from '../project-gate.ts';
+import { jsonFormSchema, type FilesField } from '../schemas/json-form-schema.ts';
+import { fieldError, invalidField } from './field-errors.ts';
+import type { AskedProject, FormContext } from './request-form.ts';
+import { decodeBase64, toAskedRun } from './run-options.ts';
+import { parseStrictJson } from './strict-json.ts';
+
+const CODE_PATH = 'main.py';
+
+/**
+ * @param body the whole body, as sent.
+ * @throws {ServiceError} invalid_json, unknown_field, invalid_request, missing_project and those of the gate.
+ */
+export async function readJsonForm(body: Uint8Array, { gate, exchange }: FormContext): Promise<AskedProject> {
+  const value = parseStrictJson(body, 'The body');
+  const parsed = jsonFormSchema.safeParse(value);
+  if (!parsed.success) throw fieldError(parsed.error);
+  const { code, files, ...options } = parsed.data;
+  const asked = toAskedRun(options);
+  const project = await gate.buildFromFiles(projectFiles(code, files), exchange.gone);
+  return { ...asked, project };
+}
+
+function projectFiles(code: string | undefined, files: FilesField | undefined): readonly ProjectFile[] {
+  if (code !== undefined && files !== undefined) {
+    throw invalidField('files', 'cannot be given together with "code"');
+  }
+  if (code !== undefined) return [{ path: CODE_PATH, content: Buffer.from(code, 'utf8') }];
+  const listed = files === undefined ? [] : Array.isArray(files) ? listedFiles(files) : namedFiles(files);
+  if (listed.length === 0) {
+    throw new ServiceError('missing_project', 'The body needs "code" or at least one entry in "files".');
+  }
+  return listed;
+}
+
+function listedFiles(files: Extract<FilesField, readonly unknown[]>): readonly ProjectFile[] {
+  return files.map(({ name, path, content, encoding, executable = false }, index) => ({
+    path: name ?? path ?? '',
+    content:
+      encoding === 'base64' ? decodeBase64(content, `files.${String(index)}.content`) : Buffer.from(content, 'utf8'),
+    executable,
+  }));
+}
+
+function namedFiles(files: Exclude<FilesField, readonly unknown[]>): readonly ProjectFile[] {
+  return Object.entries(files).map(([path, content]) => ({ path, content: Buffer.from(content, 'utf8') }));
+}

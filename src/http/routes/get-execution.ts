@@ -1,0 +1,20 @@
+/**
+ * GET /api/v1/executions/{id}: an execution as it stands, output so far included.
+ *
+ * Whatever is not the id of an execution we have is one and the same 404.
+ */
+import type { FastifyInstance } from 'fastify';
+import { getExecutionSchema } from '../schemas/route-schemas.ts';
+import type { RouteContext } from './route-context.ts';
+
+export function getExecutionRoute(app: FastifyInstance, { executions, exchanges }: RouteContext): void {
+  app.get<{ Params: { id: string } }>(
+    '/api/v1/executions/:id',
+    { schema: getExecutionSchema },
+    async (request, reply) => {
+      const execution = executions.get(request.params.id);
+      exchanges.of(request.raw).executionId = execution.id;
+      return reply.header('cache-control', 'no-store').send(execution.snapshot());
+    },
+  );
+}

@@ -1,0 +1,26 @@
+/**
+ * What operators and their tools ask: alive, ready, counted.
+ *
+ * /health says that this process answers and depends on nothing else; /ready says
+ * whether a run would be accepted now.
+ */
+import type { FastifyInstance } from 'fastify';
+import { healthSchema, metricsSchema, readySchema } from '../schemas/route-schemas.ts';
+import type { RouteContext } from './route-context.ts';
+
+export function operationsRoutes(app: FastifyInstance, { readiness, renderMetrics }: RouteContext): void {
+  app.get('/health', { schema: healthSchema }, async (_request, reply) =>
+    reply.header('cache-control', 'no-store').send({ status: 'ok' }),
+  );
+  app.get('/ready', { schema: readySchema }, async (_request, reply) => {
+    const { ready, checks } = await readiness();
+    return reply
+      .code(ready ? 200 : 503)
+      .header('cache-control', 'no-store')
+      .send({ ready, checks });
+  });
+  app.get('/metrics', { schema: metricsSchema }, async (_request, reply) => {
+    const { contentType, body } = await renderMetrics();
+    return reply.header('cache-control', 'no-store').header('content-type', contentType).send(body);
+  });
+}

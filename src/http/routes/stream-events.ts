@@ -1,0 +1,52 @@
+/**
+ * GET /api/v1/executions/{id}/events: the events after a position, then those that
+ * follow, until the terminal one. Following is watching: leaving cancels nothing.
+ */
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { eventStream, NDJSON, sendEvents, SERVER_SENT_EVENTS } from '../response-forms/event-stream.ts';
+import { NDJSON_TYPE, negotiate, SSE_TYPE } from '../response-forms/negotiate.ts';
+import { invalidField, unknownField } from '../request-forms/field-errors.ts';
+import { queryOf } from '../request-forms/raw-archive.ts';
+import { streamEventsSchema } from '../schemas/route-schemas.ts';
+import type { RouteContext } from './route-context.ts';
+
+export function streamEventsRoute(app: FastifyInstance, context: RouteContext): void {
+  const { executions, exchanges, heartbeatMs } = context;
+  app.route<{ Params: { id: string } }>({
+    method: ['GET', 'HEAD'],
+    url: '/api/v1/executions/:id/events',
+    schema: streamEventsSchema,
+    handler: async (request, reply) => {
+      const form = negotiate(request.headers.accept, [NDJSON_TYPE, SSE_TYPE]);
+      const after = positionOf(request);
+      const execution = executions.get(request.params.id);
+      exchanges.of(request.raw).executionId = execution.id;
+      const framing = form === NDJSON_TYPE ? NDJSON : SERVER_SENT_EVENTS;
+      if (request.method === 'HEAD') return reply.header('content-type', framing.contentType).send();
+      return sendEvents(reply, framing, eventStream(execution, { framing, after, heartbeatMs }));
+    },
+  });
+}
+
+/**
+ * The last event the reader has. A reconnecting EventSource repeats its URL and
+ * sends Last-Event-ID, so the header is the newer of the two.
+ */
+function positionOf(request: FastifyRequest): number {
+  const query = queryOf(request.url);
+  for (const name of query.keys()) if (name !== 'after') throw unknownField(name);
+  const given = query.getAll('after');
+  if (given.length > 1) throw invalidField('after', 'can be given once only');
+  const header = request.headers['last-event-id'];
+  const positions: [string, string | undefined][] = [
+    ['after', given[0]],
+    ['Last-Event-ID', typeof header === 'string' && header !== '' ? header : undefined],
+  ];
+  let after = 0;
+  for (const [name, text] of positions) {
+    if (text === undefined) continue;
+    if (!/^\d{1,15}$/.test(text)) throw invalidField(name, 'is not the number of an event');
+    after = Number(text);
+  }
+  return after;
+}

@@ -1,0 +1,69 @@
+/**
+ * The words a caller can use to say how a project is run, as they go over the wire.
+ *
+ * Two vocabularies, ours and python-executor's, for the same things; giving one
+ * thing in both is refused (request-forms/run-options.ts). Every object is strict:
+ * an unknown field is an error, so that a misspelled limit is never ignored.
+ */
+import { z } from 'zod';
+
+/** Text that survives being written as UTF-8; JSON can hold half a surrogate pair. */
+export const text = z.string().refine((value) => value.isWellFormed(), { error: 'expected well-formed Unicode' });
+const whole = z.int().positive();
+/** As python-executor has it: 0 stands for the default. */
+const wholeOrDefault = z.int().nonnegative();
+
+export const limitsSchema = z.strictObject({
+  wall_ms: whole.optional().meta({ description: 'Wall time in milliseconds.' }),
+  cpu_ms: whole.optional().meta({ description: 'CPU time of one process in milliseconds.' }),
+  memory_bytes: whole.optional().meta({ description: 'Memory, files in /work and /tmp included.' }),
+  pids: whole.optional().meta({ description: 'Processes and threads at one time.' }),
+  disk_bytes: whole.optional().meta({ description: 'Size of /work.' }),
+  output_bytes: whole.optional().meta({ description: 'Bytes kept of stdout, and as many of stderr.' }),
+  open_files: whole.optional().meta({ description: 'File descriptors per process.' }),
+  cpus: z.number().positive().optional().meta({ description: 'CPU bandwidth in cores.' }),
+});
+
+export const configSchema = z
+  .strictObject({
+    timeout_seconds: wholeOrDefault.optional().meta({ description: 'limits.wall_ms in seconds; 0: the default.' }),
+    network_disabled: z.boolean().optional().meta({ description: 'The opposite of network.' }),
+    memory_mb: wholeOrDefault.optional().meta({ description: 'limits.memory_bytes in MiB; 0: the default.' }),
+    disk_mb: wholeOrDefault.optional().meta({ description: 'limits.disk_bytes in MiB; 0: the default.' }),
+    cpu_shares: wholeOrDefault.optional().meta({ description: 'limits.cpus times 1024; 0: the default.' }),
+  })
+  .meta({ description: "python-executor's names for limits and network." });
+
+export const runOptionsShape = {
+  entrypoint: text.optional().meta({
+    description: 'File or directory of the project to run. Default: main.py, __main__.py, or the only .py file.',
+  }),
+  module: text.optional().meta({ description: 'Module to run as `python -m` does, instead of entrypoint.' }),
+  args: z.array(text).optional().meta({ description: 'sys.argv[1:].' }),
+  stdin: text.optional().meta({ description: 'What the program reads from stdin.' }),
+  stdin_base64: z.string().optional().meta({ description: 'stdin as base64, for bytes that are not text.' }),
+  env: z.record(z.string(), text).optional().meta({ description: 'Environment variables.' }),
+  image: z.string().optional().meta({ description: 'One of GET /api/v1/images. Default: the operator decides.' }),
+  limits: limitsSchema.optional().meta({ description: 'Limits that differ from the defaults.' }),
+  on_overflow: z.enum(['truncate', 'kill']).optional().meta({
+    description: 'What happens when a stream passes output_bytes. Default: truncate, keeping head and tail.',
+  }),
+  network: z.boolean().optional().meta({ description: 'Whether the run needs the network. Default: false.' }),
+  detach: z.boolean().optional().meta({ description: 'Whether the run goes on when the client disconnects.' }),
+  pre_commands: z
+    .array(text)
+    .optional()
+    .meta({ description: 'Shell commands run before the program, in its sandbox.' }),
+  docker_image: z.string().optional().meta({ description: "python-executor's name for image.", deprecated: true }),
+  script_args: z.array(text).optional().meta({ description: "python-executor's name for args.", deprecated: true }),
+  env_vars: z.array(text).optional().meta({
+    description: "python-executor's form of env: a list of NAME=value.",
+    deprecated: true,
+  }),
+  config: configSchema.optional(),
+  requirements_txt: z.string().optional().meta({ description: 'Refused unless empty: packages cannot be installed.' }),
+};
+
+export const runOptionsSchema = z.strictObject(runOptionsShape);
+
+export type RunOptions = z.output<typeof runOptionsSchema>;

@@ -1,0 +1,26 @@
+/**
+ * The service's log: one JSON object a line on stdout.
+ *
+ * What callers send is untrusted: it is only ever logged under keys of ours, and
+ * code, output, environment values and tokens are not logged at all. A log that
+ * cannot be written does not end the service.
+ */
+import { destination, pino, type Logger } from 'pino';
+
+export type { Logger };
+
+export function createLogger(level: string): Logger {
+  const stdout = destination({ dest: 1, sync: false });
+  // A closed pipe or a full disk under stdout must not take the runs with it.
+  stdout.on('error', () => undefined);
+  return pino(
+    {
+      level,
+      base: null,
+      timestamp: () => `,"time":"${new Date().toISOString()}"`,
+      formatters: { level: (label) => ({ level: label }) },
+      redact: { paths: ['req.headers', 'headers', '*.authorization', '*.cookie'], remove: true },
+    },
+    stdout,
+  );
+}
