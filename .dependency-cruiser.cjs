@@ -45,7 +45,11 @@ module.exports = {
     wall('telemetry', 'domain', 'Stages emit; telemetry listens through the composition root.'),
     wall('execution', `domain|${STAGES}`, 'The story calls the stages and does not know who asked.'),
     wall('http', 'domain|config|execution|store|output', 'A door calls execution, and reads and frames what it left.'),
-    wall('doors', 'domain|config|execution|store|output', 'A door calls execution, and reads and frames what it left.'),
+    wall(
+      'doors',
+      'domain|config|execution|store|output|http|dependencies',
+      'A door is built on http and calls execution.',
+    ),
     wall('client', 'domain', 'The client is published on its own.'),
     wall('cli', 'domain|client', 'The command line is a user of the client.'),
     {
@@ -66,7 +70,7 @@ module.exports = {
     fence(
       'fastify',
       npm('fastify|@fastify|fastify-plugin|fastify-type-provider-zod'),
-      '^src/(http/|app\\.ts$|main\\.ts$)',
+      '^src/(http/|doors/|app\\.ts$|main\\.ts$)',
     ),
     fence('dockerode', npm('dockerode|docker-modem'), '^src/sandbox/'),
     fence('tar-stream', npm('tar-stream'), '^src/archive/'),

@@ -11,6 +11,7 @@ import { ConfigError, type Config } from './config/config.ts';
 import { ServiceError } from './domain/errors.ts';
 import type { Limits } from './domain/limits.ts';
 import type { ExecutionRecord } from './execution/execution-record.ts';
+import { pythonExecutorDoor } from './doors/python-executor/routes.ts';
 import { Executions } from './execution/executions.ts';
 import { buildHttpServer } from './http/server.ts';
 import { defaultShape, type OperatorPolicy } from './policy/decide.ts';
@@ -258,12 +259,21 @@ export async function buildEngine(config: Config, logger: Logger): Promise<Engin
   };
 }
 
+/** The pairs of a list of `key=value`. @throws {ConfigError} naming the item that is none. */
+function pairsOf(items: readonly string[], setting: string): readonly (readonly [string, string])[] {
+  return items.map((item) => {
+    const equals = item.lastIndexOf('=');
+    if (equals < 1 || equals === item.length - 1)
+      throw new ConfigError(`${setting}: ${item} is not of the form key=value`);
+    return [item.slice(0, equals), item.slice(equals + 1)] as const;
+  });
+}
+
 /** Images to keep warm, with how many of each. */
 function poolSizesOf(config: Config): ReadonlyMap<string, number> {
   const sizes = new Map([[config.PYEXEC_DEFAULT_IMAGE, config.PYEXEC_POOL_SIZE]]);
-  for (const item of config.PYEXEC_POOL_IMAGES) {
-    const [, reference, size] = /^(.+)=(\d{1,3})$/.exec(item) ?? [];
-    if (reference === undefined) throw new ConfigError(`PYEXEC_POOL_IMAGES: ${item} is not image=size`);
+  for (const [reference, size] of pairsOf(config.PYEXEC_POOL_IMAGES, 'PYEXEC_POOL_IMAGES')) {
+    if (!/^\d{1,3}$/.test(size)) throw new ConfigError(`PYEXEC_POOL_IMAGES: ${size} is not a number of sandboxes`);
     sizes.set(reference, Number(size));
   }
   return sizes;
@@ -299,29 +309,37 @@ async function checkDaemon(config: Config, daemon: DockerDaemon, images: ImageSt
  */
 export async function buildApp(config: Config, logger: Logger, version: string): Promise<App> {
   const engine = await buildEngine(config, logger);
-  const http = await buildHttpServer({
-    executions: engine.executions,
-    settings: {
-      bodyBytesMax: engine.archiveLimits.bodyBytes,
-      archiveLimits: engine.archiveLimits,
-      spoolDirectory: config.PYEXEC_SPOOL_DIR,
-      stdinBytesMax: config.PYEXEC_MAX_STDIN_MB * MIB,
-      uploadTimeoutMs: config.PYEXEC_UPLOAD_TIMEOUT * 1000,
-      connectionsMax: config.PYEXEC_MAX_CONNECTIONS,
-      trustProxy: config.PYEXEC_TRUST_PROXY,
+  const http = await buildHttpServer(
+    {
+      executions: engine.executions,
+      settings: {
+        bodyBytesMax: engine.archiveLimits.bodyBytes,
+        archiveLimits: engine.archiveLimits,
+        spoolDirectory: config.PYEXEC_SPOOL_DIR,
+        stdinBytesMax: config.PYEXEC_MAX_STDIN_MB * MIB,
+        uploadTimeoutMs: config.PYEXEC_UPLOAD_TIMEOUT * 1000,
+        connectionsMax: config.PYEXEC_MAX_CONNECTIONS,
+        trustProxy: config.PYEXEC_TRUST_PROXY,
+      },
+      images: engine.images,
+      readiness: engine.readiness,
+      renderMetrics: () => engine.metrics.render(),
+      observeRequest: ({ method, route, status, durationMs, code }) => {
+        engine.metrics.request(method, route, status, durationMs);
+        if (code !== undefined) engine.metrics.refused(code);
+      },
+      observeArchive: ({ durationMs }) => {
+        engine.metrics.phase('archive', durationMs);
+      },
+      logger,
+      version,
     },
-    images: engine.images,
-    readiness: engine.readiness,
-    renderMetrics: () => engine.metrics.render(),
-    observeRequest: ({ method, route, status, durationMs, code }) => {
-      engine.metrics.request(method, route, status, durationMs);
-      if (code !== undefined) engine.metrics.refused(code);
-    },
-    observeArchive: ({ durationMs }) => {
-      engine.metrics.phase('archive', durationMs);
-    },
-    logger,
-    version,
-  });
+    [
+      pythonExecutorDoor({
+        pythonImages: pairsOf(config.PYEXEC_PYTHON_IMAGES, 'PYEXEC_PYTHON_IMAGES'),
+        detectsImports: config.PYEXEC_AUTO_DETECT_IMPORTS,
+      }),
+    ],
+  );
   return { ...engine, http };
 }

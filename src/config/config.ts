@@ -64,7 +64,9 @@ export const SETTINGS = {
   },
   PYEXEC_PORT: { schema: integer(0, 65_535), fallback: '8080', about: 'Port to listen on; 0 takes a free one.' },
   PYEXEC_LOG_LEVEL: {
-    schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
+    schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
+      error: 'must be one of trace, debug, info, warn, error, fatal, silent',
+    }),
     fallback: 'info',
     about: 'Least severe level that is logged.',
   },
@@ -265,6 +267,12 @@ export const SETTINGS = {
     schema: boolean,
     fallback: 'true',
     about: 'Whether /eval looks for packages in the code it is given.',
+  },
+  PYEXEC_PYTHON_IMAGES: {
+    schema: list,
+    fallback: '',
+    about:
+      'Images for the `python_version` of /eval, as comma-separated `version=image`. Images that may be run and carry the label `pyexec.python` are known without being listed.',
   },
   PYEXEC_CONSUL_ADDR: {
     schema: unsupported('is not supported: executions are kept by the service itself'),

@@ -4,6 +4,7 @@
  * Made from the outcome and the end of stderr, which the program controls: a hint
  * may be wrong, so it never changes what is reported.
  */
+import { packageOf } from '../dependencies/imported-packages.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { RunPlan } from '../domain/plan.ts';
 
@@ -35,7 +36,9 @@ export function failureHint(outcome: Outcome, stderr: string, plan: RunPlan): st
 function exitHint(stderr: string, plan: RunPlan): string | undefined {
   const missing = /ModuleNotFoundError: No module named '([^']{1,100})'/.exec(stderr)?.[1];
   if (missing !== undefined) {
-    return `The module ${missing} is neither in the project nor in the image ${plan.shape.image}.`;
+    const name = packageOf(missing.split('.')[0] ?? missing);
+    const called = name === missing ? '' : ` (on the index: ${name})`;
+    return `The module ${missing}${called} is neither in the project nor in the image ${plan.shape.image}.`;
   }
   if (plan.shape.network === 'none' && NETWORK_FAILURE.test(stderr)) {
     return 'Runs have no network; send the data with the project instead.';

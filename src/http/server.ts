@@ -16,7 +16,9 @@ import {
 } from './http-settings.ts';
 import { answerBrokenConnections } from './plugins/broken-connections.ts';
 import { ErrorAnswers, handleErrors } from './plugins/error-handler.ts';
+import { documentRoutes } from './plugins/openapi.ts';
 import { logRequests, RequestLog, requestIdOf } from './plugins/request-log.ts';
+import { secureHeaders } from './plugins/security-headers.ts';
 import { ProjectGate } from './project-gate.ts';
 import { cancelExecutionRoute } from './routes/cancel-execution.ts';
 import { createExecutionRoute } from './routes/create-execution.ts';
@@ -41,8 +43,11 @@ const REQUESTS_PER_SOCKET_MAX = 10_000;
 const JSON_BYTES_MAX = 32 * MIB;
 const TCP_KEEP_ALIVE_MS = 30_000;
 
+/** Another way in: registers routes of its own. See src/doors. */
+export type Door = (app: FastifyInstance, context: RouteContext) => Promise<void>;
+
 /** Builds the server, complete but not listening. */
-export async function buildHttpServer(deps: HttpDependencies): Promise<FastifyInstance> {
+export async function buildHttpServer(deps: HttpDependencies, doors: readonly Door[] = []): Promise<FastifyInstance> {
   const { settings } = deps;
   const exchanges = new Exchanges();
   const answers = new ErrorAnswers(exchanges);
@@ -91,12 +96,15 @@ export async function buildHttpServer(deps: HttpDependencies): Promise<FastifyIn
     stallTimeoutMs: settings.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS,
     jsonBytesMax: Math.min(settings.bodyBytesMax, JSON_BYTES_MAX),
   };
+  await secureHeaders(app);
+  await documentRoutes(app, deps.version);
   await createExecutionRoute(app, context);
   getExecutionRoute(app, context);
   cancelExecutionRoute(app, context);
   streamEventsRoute(app, context);
   listImagesRoute(app, context);
   operationsRoutes(app, context);
+  for (const door of doors) await door(app, context);
   return app;
 }
 

@@ -22,8 +22,16 @@ export class ErrorAnswers {
     this.#exchanges = exchanges;
   }
 
-  /** Answers `thrown`, whatever it is. */
-  send(thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  /**
+   * Answers `thrown`, whatever it is.
+   * @param form a door with an error body of its own says what it is; without one, a problem document.
+   */
+  send(
+    thrown: unknown,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    form?: { readonly bodyOf: (error: ServiceError) => unknown },
+  ): FastifyReply {
     const exchange = this.#exchanges.of(request.raw);
     if (thrown instanceof ClientGone || exchange.gone.aborted || request.raw.socket.destroyed) {
       reply.hijack();
@@ -32,10 +40,12 @@ export class ErrorAnswers {
     }
     const error = asServiceError(thrown);
     exchange.problem = { code: error.code, cause: error.cause };
-    const body = Buffer.from(JSON.stringify(problemOf(error, request.id)));
+    const document = form ? form.bodyOf(error) : problemOf(error, request.id);
+    const body = Buffer.from(JSON.stringify(document));
     reply
       .code(error.status)
-      .header('content-type', `${PROBLEM_TYPE}; charset=utf-8`)
+      .header('content-type', `${form ? 'application/json' : PROBLEM_TYPE}; charset=utf-8`)
+      .header('x-error-code', error.code)
       .header('cache-control', 'no-store');
     this.#statusHeaders(error, reply);
     if (!isUnread(request.raw)) return reply.send(body);

@@ -35,16 +35,19 @@ export class RequestLog {
   /** Starts the exchange of a request and echoes its id. */
   begin(request: FastifyRequest, reply: FastifyReply): void {
     reply.header('x-request-id', request.id);
+    // Read now: a closed socket has no address any more.
+    const client = request.ip;
     this.#exchanges.begin(request.raw, reply.raw, (exchange) => {
-      this.#end(exchange, request);
+      this.#end(exchange, request, client);
     });
   }
 
-  #end(exchange: Exchange, request: FastifyRequest): void {
+  #end(exchange: Exchange, request: FastifyRequest, client: string): void {
     const { response, problem, failure, gone } = exchange;
     const durationMs = Math.round((performance.now() - exchange.startedAt) * 100) / 100;
-    const status = failure ? ERRORS[failure].status : gone.aborted ? CLIENT_LEFT : response.statusCode;
+    // A problem was sent whole before the connection was left open for the rest of the body.
     const code = failure ?? problem?.code;
+    const status = code ? ERRORS[code].status : gone.aborted ? CLIENT_LEFT : response.statusCode;
     const method = METHODS.has(request.method) ? request.method : 'OTHER';
     const route = (request.is404 ? undefined : request.routeOptions.url) ?? 'unmatched';
     const line = {
@@ -52,7 +55,7 @@ export class RequestLog {
       route,
       status,
       duration_ms: durationMs,
-      client: request.ip,
+      client,
       request_bytes: Number(request.headers['content-length'] ?? 0) || undefined,
       execution_id: exchange.executionId,
       code,

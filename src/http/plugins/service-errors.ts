@@ -50,8 +50,7 @@ export const PROBLEM_TYPE = 'application/problem+json';
 
 export function problemOf(error: ServiceError, requestId: string): Problem {
   const { status, title, retryable } = ERRORS[error.code];
-  return {
-    ...error.members,
+  const problem = {
     type: 'about:blank',
     title,
     status,
@@ -61,4 +60,6 @@ export function problemOf(error: ServiceError, requestId: string): Problem {
     request_id: requestId,
     retryable,
   };
+  // Members come after ours, and never in place of them.
+  return { ...problem, ...error.members, ...problem };
 }

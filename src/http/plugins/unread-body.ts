@@ -14,7 +14,9 @@ const SILENCE_MS = 1_000;
 
 /** Whether bytes of the body may still be on their way. */
 export function isUnread(request: IncomingMessage): boolean {
-  return !request.complete && !request.destroyed;
+  const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
+  const hasBody = encoding !== undefined || (length !== undefined && length !== '0');
+  return hasBody && !request.complete && !request.destroyed;
 }
 
 /** `answer`, then nothing until the rest of the request has been dropped. */

@@ -119,7 +119,8 @@ async function readForm(request: FastifyRequest, exchange: Exchange, context: Ro
   }
 }
 
-function cancelWhenGone({ gone }: Exchange, submitted: Submitted): void {
+/** Ends the run when its client leaves. */
+export function cancelWhenGone({ gone }: Exchange, submitted: Submitted): void {
   const cancel = () => {
     submitted.cancel('client_disconnected');
   };
@@ -131,7 +132,7 @@ function cancelWhenGone({ gone }: Exchange, submitted: Submitted): void {
  * Waits for the end of the run, at most `waitMs`.
  * @throws {ClientGone} when nobody waits for it any more.
  */
-async function endedWithin(
+export async function endedWithin(
   waitMs: number | undefined,
   submitted: Submitted,
   { gone, request }: Exchange,

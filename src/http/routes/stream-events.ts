@@ -3,6 +3,7 @@
  * follow, until the terminal one. Following is watching: leaving cancels nothing.
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { Submitted } from '../../execution/executions.ts';
 import { eventStream, NDJSON, sendEvents, SERVER_SENT_EVENTS } from '../response-forms/event-stream.ts';
 import { NDJSON_TYPE, negotiate, SSE_TYPE } from '../response-forms/negotiate.ts';
 import { invalidField, unknownField } from '../request-forms/field-errors.ts';
@@ -23,9 +24,22 @@ export function streamEventsRoute(app: FastifyInstance, context: RouteContext): 
       exchanges.of(request.raw).executionId = execution.id;
       const framing = form === NDJSON_TYPE ? NDJSON : SERVER_SENT_EVENTS;
       if (request.method === 'HEAD') return reply.header('content-type', framing.contentType).send();
+      if (form === SSE_TYPE && (await hasNothingToCome(execution, after))) return reply.code(204).send();
       return sendEvents(reply, framing, eventStream(execution, { framing, after, heartbeatMs }));
     },
   });
+}
+
+/**
+ * Whether the execution has ended and there is no event after `after`. An
+ * EventSource reconnects until it is answered 204 (WHATWG HTML, 9.2.3).
+ */
+async function hasNothingToCome(execution: Submitted & { readonly status: string }, after: number): Promise<boolean> {
+  if (after === 0 || execution.status === 'pending' || execution.status === 'running') return false;
+  const following = new AbortController();
+  const first = await execution.follow(after, following.signal).next();
+  following.abort();
+  return first.done === true;
 }
 
 /**

@@ -16,13 +16,15 @@ export const fileSchema = z
     error: 'expected either name or path',
   });
 
-export const jsonFormSchema = z.strictObject({
-  code: text.optional().meta({ description: 'The content of main.py.' }),
-  files: z
-    .union([z.array(fileSchema), z.record(z.string(), text)])
-    .optional()
-    .meta({ description: 'The files of the project: a list, or an object from path to text.' }),
-  ...runOptionsShape,
-});
+export const jsonFormSchema = z
+  .strictObject({
+    code: text.optional().meta({ description: 'The content of main.py.' }),
+    files: z
+      .union([z.array(fileSchema), z.record(z.string(), text)])
+      .optional()
+      .meta({ description: 'The files of the project: a list, or an object from path to text.' }),
+    ...runOptionsShape,
+  })
+  .meta({ id: 'JsonForm', description: 'A project as JSON: `code` or `files`, and the options.' });
 
 export type FilesField = NonNullable<z.output<typeof jsonFormSchema>['files']>;

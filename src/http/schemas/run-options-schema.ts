@@ -64,6 +64,8 @@ export const runOptionsShape = {
   requirements_txt: z.string().optional().meta({ description: 'Refused unless empty: packages cannot be installed.' }),
 };
 
-export const runOptionsSchema = z.strictObject(runOptionsShape);
+export const runOptionsSchema = z
+  .strictObject(runOptionsShape)
+  .meta({ id: 'RunOptions', description: 'How the project is run. Everything is optional.' });
 
 export type RunOptions = z.output<typeof runOptionsSchema>;

@@ -12,13 +12,17 @@ is taken out of sys.modules again before the program runs. In PID 1 the file
 supervisor.py follows, in the same namespace.
 """
 
+import os
 import sys
 
-BASELINE_MODULES = frozenset(sys.modules)
-BASELINE_IMPORTER_PATHS = frozenset(sys.path_importer_cache)
+# From 3.13 on the interpreter imports linecache for its `-c`, from the current directory even: ours, both.
+BASELINE_MODULES = list(sys.modules)
+if BASELINE_MODULES[-1] == "linecache":
+    BASELINE_MODULES.pop()
+BASELINE_MODULES = frozenset(BASELINE_MODULES)
+BASELINE_IMPORTER_PATHS = frozenset(sys.path_importer_cache) - {os.getcwd()}
 
 import marshal
-import os
 import _ast
 import _functools
 import _signal
@@ -115,8 +119,11 @@ class Child:
         self.open_file.restype = ctypes.c_void_p
         # Function objects are made anew by each subscription: this one takes a plain status.
         self.leave_with = api["Py_Exit"]
-        self.on_exit = getattr(api, "on_exit", None)
-        self.kill_address = ctypes.cast(api.kill, ctypes.c_void_p)
+        self.importer_of = api.PyImport_GetImporter
+        self.importer_of.argtypes = [ctypes.py_object]
+        self.importer_of.restype = ctypes.py_object
+        self.call_at_exit = api["__cxa_atexit"]
+        self.raise_address = ctypes.cast(api["raise"], ctypes.c_void_p)
         self.interactive_hook = getattr(sys, "__interactivehook__", None)
         os.environ["PYTHONINSPECT"] = "1"
         sys.__interactivehook__ = _functools.partial(run, None, None, 1, None)
@@ -142,18 +149,18 @@ class Child:
         os.closerange(GO_DESCRIPTOR, GO_DESCRIPTOR + 3)
         os.umask(0o022)
         os.chdir(program["directory"])
-        if program["exec"]:
+        entry = program["entry"]
+        absolute = os.path.join(program["directory"], entry)
+        if program["fresh"] or self.is_archive(absolute):
             _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
             _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
-            os.execve(program["exec"][0], program["exec"][1:], program["environment"])
+            os.execve(program["command"][0], program["command"][1:], program["environment"])
         os.environ.clear()
         os.environ.update(program["environment"])
         if "TZ" in program["environment"]:
             import time
 
             time.tzset()
-        entry = program["entry"]
-        absolute = os.path.join(program["directory"], entry)
         self.entry_name = os.fsencode(absolute)
         opened = self.open_file(self.entry_name, b"rb")
         if not opened:
@@ -176,11 +183,15 @@ class Child:
             del main[name]
         for name in [name for name in sys.modules if name not in BASELINE_MODULES]:
             del sys.modules[name]
-        for path in [path for path in sys.path_importer_cache if path not in BASELINE_IMPORTER_PATHS]:
-            del sys.path_importer_cache[path]
         if program["last_value"]:
             self.run_for_the_last_value(absolute)
         return opened
+
+    def is_archive(self, path):
+        """Asks what CPython's main asks of every file, and leaves the same in sys.path_importer_cache."""
+        for known in [known for known in sys.path_importer_cache if known not in BASELINE_IMPORTER_PATHS]:
+            del sys.path_importer_cache[known]
+        return self.importer_of(path) is not None
 
     def run_for_the_last_value(self, path):
         """Runs the file so that the value of its last expression is known. Does not return.
@@ -271,19 +282,16 @@ class Child:
         """The status for Py_Exit: 0, 1, or death by SIGINT after an unhandled KeyboardInterrupt.
 
         CPython's main ends such a process by raising SIGINT against itself once the
-        interpreter is finalised. glibc's on_exit calls f(status, argument), which is
-        kill(pid, SIGINT) when the status passed is our pid.
+        interpreter is finalised, and with a status of its own where that is blocked.
         """
         if result == 0:
             return 0
         self.note_exception()
         if getattr(sys, "last_type", None) is not KeyboardInterrupt:
             return 1
-        if self.on_exit is None:
-            return KEYBOARD_INTERRUPT_STATUS
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
-        self.on_exit(self.kill_address, ctypes.c_void_p(_signal.SIGINT))
-        return os.getpid()
+        self.call_at_exit(self.raise_address, ctypes.c_void_p(_signal.SIGINT), None)
+        return KEYBOARD_INTERRUPT_STATUS
 
 
 CHILD = Child()

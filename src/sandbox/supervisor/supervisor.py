@@ -152,11 +152,6 @@ class Unpacker:
             if self.file_left:
                 view = view[self.write(view[: self.file_left]) :]
                 continue
-            if self.padding:
-                skipped = min(self.padding, len(view))
-                self.padding -= skipped
-                view = view[skipped:]
-                continue
             if self.record_left:
                 taken = min(self.record_left, len(view))
                 self.record += view[:taken]
@@ -164,6 +159,11 @@ class Unpacker:
                 view = view[taken:]
                 if not self.record_left:
                     self.read_records()
+                continue
+            if self.padding:
+                skipped = min(self.padding, len(view))
+                self.padding -= skipped
+                view = view[skipped:]
                 continue
             taken = min(512 - len(self.buffered), len(view))
             self.buffered += view[:taken]
@@ -358,17 +358,17 @@ def program_of(plan, environment):
         or not entry["path"].endswith(".py")
         or not os.path.isfile(os.path.join(WORK, entry["path"]))
     )
-    execute = None
-    if fresh:
-        arguments = [os.fsencode(argument) for argument in args]
-        execute = [os.fsencode(sys.executable), b"python3"] + command + arguments
-        if plan["preCommands"]:
-            script = " && ".join("{ %s\n}" % command for command in plan["preCommands"])
-            script += ' && exec "$@"'
-            execute = [b"/bin/sh", b"sh", b"-c", os.fsencode(script), b"sh", execute[0]] + execute[2:]
+    arguments = [os.fsencode(argument) for argument in args]
+    command = [os.fsencode(sys.executable), b"python3"] + command + arguments
+    if plan["preCommands"]:
+        script = " && ".join("{ %s\n}" % command for command in plan["preCommands"])
+        script += ' && exec "$@"'
+        command = [b"/bin/sh", b"sh", b"-c", os.fsencode(script), b"sh", command[0]] + command[2:]
     return {
         "directory": WORK,
-        "exec": execute,
+        # A new interpreter instead of the fork; the child finds one more reason by itself, an archive.
+        "fresh": bool(fresh),
+        "command": command,
         "entry": entry.get("path", ""),
         "args": args,
         "environment": environment,

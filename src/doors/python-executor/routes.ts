@@ -1,0 +1,163 @@
+/**
+ * python-executor's routes: /exec/sync, /exec/async and /eval, so that its clients
+ * change a URL and nothing else. Fetching and ending an execution by id are the
+ * same routes as ours; docs/COMPATIBILITY.md has the differences.
+ *
+ * Errors are an object with one field, `error`. A run that fails is a 200.
+ */
+import multipart from '@fastify/multipart';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { neededPackages } from '../../dependencies/imported-packages.ts';
+import { ServiceError } from '../../domain/errors.ts';
+import type { RunRequest } from '../../domain/plan.ts';
+import type { Project } from '../../domain/project.ts';
+import type { Submitted } from '../../execution/executions.ts';
+import { ClientGone } from '../../http/exchanges.ts';
+import { asServiceError } from '../../http/plugins/service-errors.ts';
+import { cancelWhenGone, endedWithin } from '../../http/routes/create-execution.ts';
+import type { RouteContext } from '../../http/routes/route-context.ts';
+import { firstJsonValue, LenientJsonError, parseObject } from './lenient-json.ts';
+import { readMultipartProject } from './multipart-project.ts';
+import { imageForVersion, imagesByVersion } from './python-versions.ts';
+import { resultForm } from './result-form.ts';
+import { ContractError, evalRequestOf, refuseLargeCode, runRequestOfMetadata } from './run-requests.ts';
+
+export interface PythonExecutorSettings {
+  /** `version=image` pairs for `python_version`. */
+  readonly pythonImages: readonly (readonly [string, string])[];
+  readonly detectsImports: boolean;
+}
+
+const NO_INSTALLS =
+  'packages cannot be installed on this server: leave requirements_txt out, or choose a docker_image that has them';
+
+export function pythonExecutorDoor(settings: PythonExecutorSettings) {
+  return async (app: FastifyInstance, context: RouteContext): Promise<void> => {
+    await app.register(async (scope) => {
+      scope.setErrorHandler((error, request, reply) => answerError(error, request, reply, context));
+      scope.removeAllContentTypeParsers();
+      await scope.register(multipart);
+      scope.addContentTypeParser('*', (_request, _payload, done) => {
+        done(null);
+      });
+      scope.post('/api/v1/exec/sync', (request, reply) => execute(request, reply, context, 'sync'));
+      scope.post('/api/v1/exec/async', (request, reply) => execute(request, reply, context, 'async'));
+    });
+    await app.register(async (scope) => {
+      scope.setErrorHandler((error, request, reply) => answerError(error, request, reply, context));
+      scope.removeAllContentTypeParsers();
+      // JSON under any content type, as `curl -d` sends it.
+      scope.addContentTypeParser(
+        '*',
+        { parseAs: 'buffer', bodyLimit: context.jsonBytesMax },
+        (_request, body, done) => {
+          done(null, body);
+        },
+      );
+      scope.post('/api/v1/eval', (request, reply) => evaluate(request, reply, context, settings));
+    });
+  };
+}
+
+async function execute(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  context: RouteContext,
+  mode: 'sync' | 'async',
+): Promise<unknown> {
+  const { executions, exchanges, gate, settings } = context;
+  executions.refuseIfDraining();
+  const exchange = exchanges.of(request.raw);
+  const { project, metadata } = await readMultipartProject(request, {
+    gate,
+    exchange,
+    bodyBytesMax: settings.bodyBytesMax,
+  });
+  let asked: ReturnType<typeof runRequestOfMetadata>;
+  try {
+    asked = named('parsing metadata', () => runRequestOfMetadata(parseObject(metadata)));
+    if (asked.requirements.trim() !== '') throw new ContractError(400, NO_INSTALLS);
+  } catch (error) {
+    await project.dispose();
+    throw error;
+  }
+  const submitted = await executions.submit(asked.run, project);
+  exchange.executionId = submitted.id;
+  if (mode === 'async') return reply.code(202).send({ execution_id: submitted.id });
+  return answerWhenEnded(request, reply, submitted, context);
+}
+
+async function evaluate(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  context: RouteContext,
+  { pythonImages, detectsImports }: PythonExecutorSettings,
+): Promise<unknown> {
+  const { executions, exchanges, gate, images } = context;
+  executions.refuseIfDraining();
+  const exchange = exchanges.of(request.raw);
+  const text = Buffer.isBuffer(request.body) ? request.body.toString('utf8') : '';
+  const asked = named('invalid JSON', () => evalRequestOf(parseObject(firstJsonValue(text))));
+  let run: RunRequest = asked.run;
+  if (asked.pythonVersion !== undefined) {
+    const available = imagesByVersion(await images(), pythonImages);
+    run = { ...run, image: imageForVersion(asked.pythonVersion, available) };
+  }
+  refuseLargeCode(asked.files);
+  if (!['', '-'].includes(asked.requirements.trim())) throw new ContractError(400, NO_INSTALLS);
+  const project: Project = await gate.buildFromFiles(
+    asked.files.map(({ path, content }) => ({ path, content: Buffer.from(content, 'utf8') })),
+    exchange.gone,
+  );
+  const submitted = await executions.submit(run, project);
+  exchange.executionId = submitted.id;
+  const packages =
+    detectsImports && asked.requirements.trim() !== '-'
+      ? neededPackages(new Map(asked.files.map(({ path, content }) => [path, content])))
+      : [];
+  return answerWhenEnded(
+    request,
+    reply,
+    submitted,
+    context,
+    packages.length > 0 ? { detected_packages: packages } : {},
+  );
+}
+
+/** What is wrong with JSON or its fields, under the prefix the contract has for it. */
+function named<T>(prefix: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw error instanceof LenientJsonError ? new ContractError(400, `${prefix}: ${error.message}`) : error;
+  }
+}
+
+async function answerWhenEnded(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  submitted: Submitted,
+  { exchanges }: RouteContext,
+  more: Readonly<Record<string, unknown>> = {},
+): Promise<unknown> {
+  const exchange = exchanges.of(request.raw);
+  cancelWhenGone(exchange, submitted);
+  await endedWithin(undefined, submitted, exchange);
+  return reply.header('cache-control', 'no-store').send({ ...resultForm(submitted.snapshot()), ...more });
+}
+
+/** One field, `error`; our code goes into a header. */
+function answerError(
+  thrown: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  context: RouteContext,
+): FastifyReply {
+  const exchange = context.exchanges.of(request.raw);
+  if (thrown instanceof ClientGone || exchange.gone.aborted) return context.answers.send(thrown, request, reply);
+  let error: ServiceError;
+  if (thrown instanceof ContractError) {
+    error = new ServiceError(thrown.status === 413 ? 'body_too_large' : 'invalid_request', thrown.message);
+  } else error = asServiceError(thrown);
+  return context.answers.send(error, request, reply, { bodyOf: ({ message }) => ({ error: message }) });
+}

@@ -1,0 +1,121 @@
+/**
+ * An execution and its events as they go over the wire, for the documentation and
+ * for the tests that hold the answers to it. The words are those of src/domain.
+ *
+ * Objects are open: a client must expect members that are added later.
+ */
+import { z } from 'zod';
+
+const count = z.int().nonnegative();
+const time = z.iso.datetime().meta({ description: 'RFC 3339, UTC, milliseconds.' });
+
+export const executionId = z
+  .string()
+  .regex(/^exe_[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+  .meta({ examples: ['exe_0b0f3b1e-6a0f-4c58-9a3c-2f7f6f1f2d11'] });
+
+export const executionStatus = z.enum(['pending', 'running', 'completed', 'failed', 'killed']);
+
+export const outcomeSchema = z
+  .discriminatedUnion('kind', [
+    z.looseObject({ kind: z.literal('exited'), exit_code: z.int() }),
+    z.looseObject({ kind: z.literal('signaled'), signal: z.string(), signal_number: z.int() }),
+    z.looseObject({ kind: z.literal('timed_out'), limit: z.enum(['wall_ms', 'cpu_ms']), limit_ms: count }),
+    z.looseObject({ kind: z.literal('out_of_memory'), limit_bytes: count }),
+    z.looseObject({ kind: z.literal('output_limit'), limit_bytes: count }),
+    z.looseObject({
+      kind: z.literal('cancelled'),
+      reason: z.enum(['requested', 'client_disconnected', 'shutdown']),
+    }),
+    z.looseObject({ kind: z.literal('interrupted'), reason: z.string() }),
+    z.looseObject({ kind: z.literal('infrastructure_error'), code: z.string(), detail: z.string() }),
+  ])
+  .meta({ id: 'Outcome', description: 'How the run ended. Absent until it has.' });
+
+const appliedLimits = z
+  .looseObject({
+    wall_ms: count,
+    cpu_ms: count,
+    memory_bytes: count,
+    pids: count,
+    disk_bytes: count,
+    output_bytes: count,
+    open_files: count,
+    cpus: z.number(),
+  })
+  .meta({ id: 'Limits', description: 'The limits as applied.' });
+
+const usage = z
+  .looseObject({ wall_ms: count, cpu_ms: count.optional(), memory_peak_bytes: count.optional() })
+  .meta({ id: 'Usage', description: 'What the run used, as measured inside its container.' });
+
+const truncation = z.looseObject({ total_bytes: count, kept_bytes: count, omitted_bytes: count });
+
+const resultShape = {
+  execution_id: executionId,
+  status: executionStatus,
+  exit_code: z.int().meta({ description: '0 until the run has ended; 124 after a timeout, 128+n after signal n.' }),
+  error: z.string().optional().meta({ description: 'Why the run did not complete by itself.' }),
+  outcome: outcomeSchema.optional(),
+  error_type: z.string().optional(),
+  error_line: z.int().optional(),
+  hint: z.string().optional().meta({ description: 'What to try next, where we know.' }),
+  image: z.string().optional(),
+  runtime: z.string().optional().meta({ description: 'The OCI runtime the container used.' }),
+  created_at: time,
+  started_at: time.optional(),
+  finished_at: time.optional(),
+  duration_ms: count.optional(),
+  usage: usage.optional(),
+  truncated: z
+    .looseObject({ stdout: truncation.optional(), stderr: truncation.optional() })
+    .optional()
+    .meta({ description: 'The streams of which the middle was left out.' }),
+  limits: appliedLimits.optional(),
+};
+
+export const executionSchema = z
+  .looseObject({
+    ...resultShape,
+    stdout: z.string().optional(),
+    stdout_encoding: z.literal('base64').optional().meta({ description: 'Present when stdout was not UTF-8.' }),
+    stderr: z.string().optional(),
+    stderr_encoding: z.literal('base64').optional().meta({ description: 'Present when stderr was not UTF-8.' }),
+  })
+  .meta({ id: 'Execution', description: 'An execution with the output collected so far.' });
+
+const envelope = {
+  seq: z.int().positive().meta({ description: '1, 2, 3, ... within the execution.' }),
+  t_ms: z.number().nonnegative().meta({ description: 'Milliseconds since the execution was accepted.' }),
+};
+
+export const eventSchema = z
+  .discriminatedUnion('type', [
+    z.looseObject({ ...envelope, type: z.literal('status'), status: z.enum(['pending', 'running']) }),
+    z.looseObject({
+      ...envelope,
+      type: z.enum(['stdout', 'stderr']),
+      data: z.string(),
+      encoding: z.literal('base64').optional().meta({ description: 'Present when the bytes are not UTF-8.' }),
+    }),
+    z.looseObject({
+      ...envelope,
+      type: z.literal('truncated'),
+      stream: z.enum(['stdout', 'stderr']),
+      omitted_bytes: count,
+    }),
+    z.looseObject({ ...envelope, type: z.literal('result'), ...resultShape }),
+    z.looseObject({ ...envelope, type: z.literal('error'), code: z.string(), detail: z.string(), ...resultShape }),
+  ])
+  .meta({
+    id: 'ExecutionEvent',
+    description: 'Exactly one event of a stream is terminal, its last: `result`, or `error` when the service failed.',
+  });
+
+export const heartbeatSchema = z
+  .looseObject({ type: z.literal('heartbeat'), t_ms: z.number().nonnegative() })
+  .meta({ id: 'Heartbeat', description: 'A line of an NDJSON stream that is no event; it has no seq.' });
+
+export const cancelledSchema = z
+  .looseObject({ status: executionStatus })
+  .meta({ id: 'CancelledExecution', description: 'The status as observed.' });

@@ -1,0 +1,26 @@
+/** What the routes for operators answer, and the list of images. */
+import { z } from 'zod';
+
+export const healthAnswer = z.looseObject({ status: z.literal('ok') }).meta({ id: 'Health' });
+
+export const readyAnswer = z
+  .looseObject({
+    ready: z.boolean(),
+    checks: z.record(z.string(), z.looseObject({ ok: z.boolean(), detail: z.string().optional() })),
+  })
+  .meta({ id: 'Readiness', description: 'Whether a run would be accepted now, and what stands in the way.' });
+
+export const imagesAnswer = z
+  .looseObject({
+    images: z.array(
+      z.looseObject({
+        reference: z.string().meta({ description: 'The name to give as `image`.' }),
+        id: z.string().meta({ description: 'Content-addressed id of what is run.' }),
+        labels: z.record(z.string(), z.string()),
+        size_bytes: z.int().nonnegative(),
+      }),
+    ),
+  })
+  .meta({ id: 'ImageList' });
+
+export const metricsAnswer = z.string().meta({ description: 'Prometheus text exposition format.' });
