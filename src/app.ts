@@ -338,6 +338,7 @@ export async function buildApp(config: Config, logger: Logger, version: string):
       pythonExecutorDoor({
         pythonImages: pairsOf(config.PYEXEC_PYTHON_IMAGES, 'PYEXEC_PYTHON_IMAGES'),
         detectsImports: config.PYEXEC_AUTO_DETECT_IMPORTS,
+        toolFacts: { timeoutSeconds: config.PYEXEC_DEFAULT_TIMEOUT, memoryMib: config.PYEXEC_DEFAULT_MEMORY_MB },
       }),
     ],
   );

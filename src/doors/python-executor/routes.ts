@@ -22,10 +22,14 @@ import { imageForVersion, imagesByVersion } from './python-versions.ts';
 import { resultForm } from './result-form.ts';
 import { ContractError, evalRequestOf, refuseLargeCode, runRequestOfMetadata } from './run-requests.ts';
 
+import { toolDefinitions, type ToolFacts } from './tool-definitions.ts';
+
 export interface PythonExecutorSettings {
   /** `version=image` pairs for `python_version`. */
   readonly pythonImages: readonly (readonly [string, string])[];
   readonly detectsImports: boolean;
+  /** What a tool's description says about a run. */
+  readonly toolFacts: ToolFacts;
 }
 
 const NO_INSTALLS =
@@ -33,6 +37,9 @@ const NO_INSTALLS =
 
 export function pythonExecutorDoor(settings: PythonExecutorSettings) {
   return async (app: FastifyInstance, context: RouteContext): Promise<void> => {
+    app.get<{ Querystring: { format?: string } }>('/api/v1/tools', (request, reply) =>
+      reply.send(toolDefinitions(request.query.format ?? 'openai', settings.toolFacts)),
+    );
     await app.register(async (scope) => {
       scope.setErrorHandler((error, request, reply) => answerError(error, request, reply, context));
       scope.removeAllContentTypeParsers();

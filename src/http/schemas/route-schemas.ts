@@ -124,7 +124,7 @@ export const streamEventsSchema = {
   }),
   response: {
     200: { description: 'The events after the position, until the terminal one.', content: EVENT_STREAM },
-    204: { description: 'The execution has ended and the EventSource has every event.', content: {} },
+    204: z.null().meta({ description: 'The execution has ended and the EventSource has every event.' }),
     ...problemResponses('not_found', 'not_acceptable', 'invalid_request', 'unknown_field'),
   },
 };
