@@ -11,14 +11,13 @@ What it guarantees, and checks before it ends:
     libraries fail for a uid that has none.
 """
 
-import compileall
 import os
 import pathlib
 import shutil
 import stat
+import subprocess
 import sys
 import sysconfig
-from py_compile import PycInvalidationMode
 
 FIRST_ID = 10000
 IDS = 256
@@ -67,16 +66,10 @@ def append_missing(path, entries):
 
 def compile_modules():
     for folder in module_folders():
-        done = compileall.compile_dir(
-            folder,
-            maxlevels=50,
-            force=True,
-            quiet=2,
-            workers=0,
-            invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
-        )
+        command = [sys.executable, "-I", "-m", "compileall", "-q", "-f", "-j", "0"]
+        done = subprocess.run([*command, "--invalidation-mode", "unchecked-hash", folder], check=False)
         # A few packages ship files for other Python versions, which do not compile. The standard library must.
-        if not done and folder == sysconfig.get_path("stdlib"):
+        if done.returncode != 0 and folder == sysconfig.get_path("stdlib"):
             sys.exit(f"{folder} does not compile")
 
 
@@ -86,7 +79,7 @@ def module_folders():
 
 
 def remove_ballast():
-    for folder in EMPTIED:
+    for folder in filter(os.path.isdir, EMPTIED):
         for entry in os.scandir(folder):
             remove(entry.path)
     for path in REMOVED:

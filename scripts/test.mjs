@@ -37,14 +37,20 @@ await runScript(async () => {
   return exitCode;
 });
 
-/** @param {Set<string>} before */
+/**
+ * What is there when the tests end and stays: not what another suite or
+ * service on this daemon comes and goes with.
+ * @param {Set<string>} before
+ */
 async function leftoversOf(before) {
   const deadline = Date.now() + TEARDOWN_GRACE_MS;
-  for (;;) {
-    const left = (await ours()).filter(({ instance }) => !before.has(instance));
-    if (left.length === 0 || Date.now() > deadline) return left;
+  let left = (await ours()).filter(({ instance }) => !before.has(instance));
+  while (left.length > 0 && Date.now() < deadline) {
     await sleep(500);
+    const present = new Set((await ours()).map(({ id }) => id));
+    left = left.filter(({ id }) => present.has(id));
   }
+  return left;
 }
 
 async function ours() {

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import type { FastifyInstance } from 'fastify';
 import { RunSlots } from './admission/run-slots.ts';
+import { buildProject } from './archive/build-project.ts';
 import { DEFAULT_ARCHIVE_LIMITS, type ArchiveLimits } from './archive/read-project.ts';
 import { ConfigError, type Config } from './config/config.ts';
 import { ServiceError } from './domain/errors.ts';
@@ -13,6 +14,7 @@ import type { Limits } from './domain/limits.ts';
 import type { ExecutionRecord } from './execution/execution-record.ts';
 import { pythonExecutorDoor } from './doors/python-executor/routes.ts';
 import { Executions } from './execution/executions.ts';
+import { isolationReporter, type IsolationReport } from './execution/isolation-report.ts';
 import { buildHttpServer } from './http/server.ts';
 import { defaultShape, type OperatorPolicy } from './policy/decide.ts';
 import { imageMatcher, isReference, normalizeReference } from './policy/image-catalogue.ts';
@@ -40,6 +42,7 @@ export interface Engine {
   readonly metrics: Metrics;
   readonly images: () => Promise<readonly LocalImage[]>;
   readonly readiness: () => Promise<Readiness>;
+  readonly isolation: () => Promise<IsolationReport>;
   readonly archiveLimits: ArchiveLimits;
   /** Refuses new work, ends what runs within the grace period, waits until no container of ours is left. */
   close(graceMs: number): Promise<void>;
@@ -233,15 +236,19 @@ export async function buildEngine(config: Config, logger: Logger): Promise<Engin
     return { ready: Object.values(checks).every(({ ok }) => ok), checks };
   };
 
+  const archiveLimits: ArchiveLimits = {
+    ...DEFAULT_ARCHIVE_LIMITS,
+    bodyBytes: config.PYEXEC_MAX_UPLOAD_MB * MIB,
+    contentBytes: config.PYEXEC_MAX_PROJECT_MB * MIB,
+    entries: config.PYEXEC_MAX_ENTRIES,
+  };
   return {
     executions,
     metrics,
-    archiveLimits: {
-      ...DEFAULT_ARCHIVE_LIMITS,
-      bodyBytes: config.PYEXEC_MAX_UPLOAD_MB * MIB,
-      contentBytes: config.PYEXEC_MAX_PROJECT_MB * MIB,
-      entries: config.PYEXEC_MAX_ENTRIES,
-    },
+    archiveLimits,
+    isolation: isolationReporter(executions, (path, content) =>
+      buildProject([{ path, content }], { limits: archiveLimits, spoolDirectory: config.PYEXEC_SPOOL_DIR }),
+    ),
     images: async () => (await imageStore.list()).filter(({ reference }) => mayRun(reference)),
     readiness: () => {
       if (!lastReadiness || performance.now() - lastReadiness.at > READY_CACHE_MS) {
@@ -324,6 +331,7 @@ export async function buildApp(config: Config, logger: Logger, version: string):
       images: engine.images,
       readiness: engine.readiness,
       renderMetrics: () => engine.metrics.render(),
+      isolation: engine.isolation,
       observeRequest: ({ method, route, status, durationMs, code }) => {
         engine.metrics.request(method, route, status, durationMs);
         if (code !== undefined) engine.metrics.refused(code);

@@ -4,6 +4,8 @@
  * A fault nobody handled ends the process: whoever restarts it finds every
  * container labelled and removes it.
  */
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import closeWithGrace from 'close-with-grace';
 import { buildApp } from './app.ts';
 import { ConfigError, describeConfig, readConfig, type Config } from './config/config.ts';
@@ -32,12 +34,26 @@ function listenFailure(error: unknown, config: Config): Error {
   return error instanceof Error ? error : new Error(String(error));
 }
 
+/**
+ * Fails as listening would. Asked before anything is built: a second start by mistake has the
+ * same instance name, and would take the running server's containers for what a crash left behind.
+ */
+async function checkAddress({ PYEXEC_HOST: host, PYEXEC_PORT: port }: Config): Promise<void> {
+  const server = createServer().listen({ host, port });
+  await once(server, 'listening');
+  server.close();
+  await once(server, 'close');
+}
+
 async function main(): Promise<void> {
   const config = readConfig();
   if (process.argv.includes('--check-config')) {
     process.stdout.write(`${describeConfig(config)}\n`);
     return;
   }
+  await checkAddress(config).catch((error: unknown) => {
+    throw listenFailure(error, config);
+  });
   const logger = createLogger(config.PYEXEC_LOG_LEVEL);
   const app = await buildApp(config, logger, packageJson.version);
   const graceMs = config.PYEXEC_SHUTDOWN_GRACE * 1000;

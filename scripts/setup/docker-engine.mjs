@@ -81,10 +81,10 @@ const hasControlGroups = () => existsSync('/sys/fs/cgroup') && readdirSync('/sys
 /** @param {string} socket */
 async function start(socket) {
   if (!isRoot()) {
-    const command = hasSystemd() ? 'sudo systemctl start docker' : 'sudo dockerd';
+    const how = hasSystemd() ? 'run `sudo systemctl start docker`' : 'run `sudo dockerd` in another terminal';
     throw new SetupError(
       EXIT.permission,
-      `Docker Engine is installed but not running: run \`${command}\` and repeat the command.`,
+      `Docker Engine is installed but not running: ${how}, and repeat the command.`,
     );
   }
   if (hasSystemd()) {

@@ -26,7 +26,7 @@ export async function ensureImages({ rebuild = false } = {}) {
     if (!rebuild && (await isPresent(recipe))) continue;
     await withLock(async () => {
       if (!rebuild && (await isPresent(recipe))) return;
-      await build(recipe);
+      await build(recipe, rebuild);
     });
   }
 }
@@ -82,11 +82,21 @@ async function tag(name, from, to) {
     throw new SetupError(EXIT.docker, `Docker refused to tag pyexec/${name}:${to}.`, JSON.stringify(body));
 }
 
-/** @param {Recipe} recipe */
-async function build(recipe) {
+/**
+ * @param {Recipe} recipe
+ * @param {boolean} fromScratch also the base, from the packages there are today
+ */
+async function build(recipe, fromScratch) {
   const { name, hash } = recipe;
-  say(`the image pyexec/${name} of this version (${hash}) is missing: building it`);
-  const base = (await pullOnlineBase(recipe)) ?? { ...(await ensureOfflineBase(recipe.offline)), origin: 'debian' };
+  say(
+    fromScratch
+      ? `building pyexec/${name} again`
+      : `the image pyexec/${name} of this version (${hash}) is missing: building it`,
+  );
+  const base = (await pullOnlineBase(recipe)) ?? {
+    ...(await ensureOfflineBase(recipe.offline, fromScratch)),
+    origin: 'debian',
+  };
   const step = progress(`building pyexec/${name} on ${base.reference}`);
   const context = spawn('tar', ['--create', '--file=-', `--directory=${IMAGES}`, '--exclude=*.md', '.'], {
     stdio: ['ignore', 'pipe', 'ignore'],

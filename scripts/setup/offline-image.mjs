@@ -33,14 +33,16 @@ const HOST_TRACES = ['etc/resolv.conf', 'etc/hostname', 'etc/machine-id', 'var/l
 
 /**
  * @param {{name: string, hash: string, suite: string, packages: string[]}} recipe
+ * @param {boolean} fromScratch
  * @returns {Promise<{reference: string, pythonVersion: string}>}
  */
-export async function ensureOfflineBase(recipe) {
+export async function ensureOfflineBase(recipe, fromScratch) {
   const reference = `pyexec/base:${recipe.hash}`;
-  const present = await inspectImage(reference);
+  const present = fromScratch ? undefined : await inspectImage(reference);
   if (present) return { reference, pythonVersion: environmentOf(present).PYTHON_VERSION ?? 'unknown' };
 
-  const tarball = findTarball(recipe) ?? (await bootstrap(recipe));
+  const kept = fromScratch ? undefined : findTarball(recipe);
+  const tarball = kept ?? (await bootstrap(recipe));
   const pythonVersion = /-python([\d.]+)\.tar\.gz$/.exec(tarball)?.[1] ?? 'unknown';
   const step = progress(`importing ${reference} into Docker`);
   try {
@@ -218,8 +220,10 @@ async function pack({ name, hash }, target) {
   } finally {
     rmSync(unfinished, { force: true });
   }
-  // Bases of earlier recipes are not asked for again.
-  const outdated = readdirSync(folder).filter((entry) => entry.startsWith(`base-${name}-`) && !entry.includes(hash));
+  // Bases of earlier recipes, or of the same with an older Python, are not asked for again.
+  const outdated = readdirSync(folder).filter(
+    (entry) => entry.startsWith(`base-${name}-`) && join(folder, entry) !== tarball,
+  );
   for (const entry of outdated) rmSync(join(folder, entry), { force: true });
   return tarball;
 }

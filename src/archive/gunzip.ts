@@ -15,11 +15,8 @@ import { GZIP_HEADER_MAX_BYTES, gzipHeaderLength } from './gzip-header.ts';
 import { refuseArchive } from './refusal.ts';
 
 const BLOCK_BYTES = 64 * 1024;
+const OUTPUT_BYTES = 128 * 1024;
 const TRAILER_BYTES = 8;
-
-// With this high-water mark zlib waits until each piece of output was read. It
-// would otherwise drop pieces still queued when it meets damaged data.
-const INFLATE_OPTIONS = { chunkSize: 128 * 1024, highWaterMark: 1 };
 
 export async function* gunzip(
   source: AsyncIterable<Buffer>,
@@ -109,9 +106,12 @@ class ExpansionGuard {
   }
 }
 
-/** A raw inflate stream driven one block at a time, so that its output is the same in every run. */
+/**
+ * A raw inflate stream driven one block at a time, so that its output is the same in
+ * every run: all that came out of a block is read before its damage is reported.
+ */
 class Inflater {
-  readonly #zlib = createInflateRaw(INFLATE_OPTIONS);
+  readonly #zlib = createInflateRaw({ chunkSize: OUTPUT_BYTES });
   #written = 0;
   #isBlockDone = false;
   #failure: Error | undefined;

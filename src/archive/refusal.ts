@@ -20,7 +20,7 @@ export function refuseArchive(code: ErrorCode, sentence: string): ServiceError {
 }
 
 /** `name` as a JSON string that holds printable characters only. */
-export function quoteName(name: string): string {
+function quoteName(name: string): string {
   return JSON.stringify(shorten(name)).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (character) =>
     character.replace(/[^]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`),
   );

@@ -58,7 +58,8 @@ export class TarWalker {
   #left = 0;
   #paddingBytes = 0;
   #trailingBytes = 0;
-  #entryName = '';
+  /** The entry whose body or padding is at hand; none within a meta header. */
+  #entryName: string | undefined;
 
   /** `notATar` names what a stream is whose first block is no tar header. */
   constructor(limits: WalkerLimits, notATar: (firstBytes: Buffer) => ServiceError) {
@@ -107,7 +108,7 @@ export class TarWalker {
     if (this.#state === 'trailer') return;
     const startsLikeATar = hasTarMagic(this.#block.subarray(0, this.#filled));
     if (this.#isFirst && !startsLikeATar) throw this.#notATar(this.#block.subarray(0, this.#filled));
-    if (this.#state === 'body' || this.#state === 'padding') {
+    if (this.#entryName !== undefined && this.#state !== 'header') {
       throw refuseEntry('truncated', this.#entryName, 'is cut off');
     }
     throw refuseArchive('truncated', 'The archive ends before its end marker of two zero blocks.');
@@ -143,6 +144,7 @@ export class TarWalker {
       throw refuseArchive('header_too_large', `A header of type ${type} exceeds ${this.#limits.headerBytes} bytes.`);
     }
     this.#metaType = type;
+    this.#entryName = undefined;
     this.#metaBody = Buffer.alloc(sizeBytes);
     this.#state = 'meta';
   }

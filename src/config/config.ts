@@ -94,9 +94,9 @@ export const SETTINGS = {
   },
   PYEXEC_ALLOWED_IMAGES: {
     schema: list,
-    fallback: 'pyexec/*',
+    fallback: 'pyexec/slim,pyexec/data',
     about:
-      'Images a request may name: comma-separated references, `*` stands for any characters but `/`. The default image is always allowed. Nothing is ever pulled.',
+      'Images a request may name: comma-separated references, `*` stands for any characters but `/`, and a reference without a tag for all its tags. The default image is always allowed. Nothing is ever pulled.',
   },
   PYEXEC_NETWORK_MODE: {
     schema: z

@@ -93,24 +93,35 @@ function* modulesOf(statement: SyntaxNode, code: string): Generator<string> {
   }
 }
 
+/** What the index can have a package called; an import of another name means something else. */
+const INDEX_NAME = /^[A-Za-z][A-Za-z0-9_]*$/;
+
+/** Every name under which the project's own modules can be imported: files and folders, wherever they are. */
+function modulesOfProject(paths: Iterable<string>): ReadonlySet<string> {
+  const names = new Set<string>();
+  for (const path of paths) {
+    const parts = path.split('/').filter((part) => part !== '' && part !== '.');
+    const file = parts.pop() ?? '';
+    if (!/\.(?:pyi?|pyc|so|pyd)$/.test(file)) continue;
+    names.add(file.slice(0, file.indexOf('.')));
+    // The folder of a script is on the import path as well, so any of these may be the top.
+    for (const folder of parts) names.add(folder);
+  }
+  return names;
+}
+
 /**
  * The packages a project needs beside the standard library and itself, sorted.
  * @param files the project's files, by path; only `.py` files are read.
  */
 export function neededPackages(files: ReadonlyMap<string, string>): readonly string[] {
-  const ownModules = new Set<string>();
-  for (const path of files.keys()) {
-    const [first = '', ...rest] = path.replace(/^\.\//, '').split('/');
-    ownModules.add(rest.length > 0 ? first : first.replace(/\.pyi?$/, ''));
-    // A script's own folder is on the import path as well.
-    const name = rest.at(-1);
-    if (name?.endsWith('.py')) ownModules.add(name.slice(0, -3));
-  }
+  const ownModules = modulesOfProject(files.keys());
   const packages = new Set<string>();
   for (const [path, code] of files) {
     if (!path.endsWith('.py')) continue;
     for (const module of importedModules(code)) {
-      if (!STANDARD_MODULES.has(module) && !ownModules.has(module)) packages.add(packageOf(module));
+      const isElsewhere = STANDARD_MODULES.has(module) || ownModules.has(module);
+      if (!isElsewhere && INDEX_NAME.test(module)) packages.add(packageOf(module));
     }
   }
   return [...packages].sort((a, b) => (a < b ? -1 : 1));

@@ -91,6 +91,9 @@ export function isErrorCode(value: unknown): value is ErrorCode {
   return typeof value === 'string' && Object.hasOwn(ERRORS, value);
 }
 
+/** Unless the occurrence says otherwise: what a 503 is due to takes a few seconds to pass. */
+const RETRY_AFTER_SECONDS = 5;
+
 /**
  * A refusal or a failure of the service.
  *
@@ -112,7 +115,8 @@ export class ServiceError extends Error {
     super(detail, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'ServiceError';
     this.code = code;
-    this.retryAfterSeconds = options.retryAfterSeconds;
+    this.retryAfterSeconds =
+      options.retryAfterSeconds ?? (ERRORS[code].status === 503 ? RETRY_AFTER_SECONDS : undefined);
     this.members = options.members ?? {};
   }
 

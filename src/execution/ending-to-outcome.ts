@@ -73,7 +73,7 @@ function reportedOutcome(
     }
     return { kind: 'signaled', signal: signalName(report.signal), signal_number: report.signal };
   }
-  return { kind: 'exited', exit_code: report.exitCode ?? 0 };
+  return { kind: 'exited', exit_code: report.exitCode ?? 255 };
 }
 
 /** What a program that ended by itself said about itself. */

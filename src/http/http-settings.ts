@@ -3,6 +3,7 @@
  * those who watch it. Values only; src/app.ts fills them in.
  */
 import type { FastifyBaseLogger } from 'fastify';
+import type { IsolationReport } from '../execution/isolation-report.ts';
 import type { Executions } from '../execution/executions.ts';
 import type { ArchiveLimits } from './project-gate.ts';
 
@@ -59,6 +60,8 @@ export interface HttpDependencies {
     readonly ready: boolean;
     readonly checks: Readonly<Record<string, { readonly ok: boolean; readonly detail?: string }>>;
   }>;
+  /** What isolation is really applied, found by a probe. */
+  readonly isolation: () => Promise<IsolationReport>;
   readonly renderMetrics: () => Promise<{ readonly contentType: string; readonly body: string }>;
   readonly observeRequest?: (observation: RequestObservation) => void;
   readonly observeArchive?: (observation: ArchiveObservation) => void;

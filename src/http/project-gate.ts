@@ -29,7 +29,7 @@ export class ProjectGate {
   }
 
   /** Checks a tar as it arrives. Throws as readProject does. */
-  async readArchive(
+  readArchive(
     source: AsyncIterable<Uint8Array>,
     options: { readonly gzip: boolean | 'detect'; readonly signal: AbortSignal },
   ): Promise<Project> {
@@ -41,16 +41,16 @@ export class ProjectGate {
         yield chunk;
       }
     };
-    return await this.#timed(
+    return this.#timed(
       () => readProject(counted(), { ...options, limits, spoolDirectory }),
       () => bytes,
     );
   }
 
   /** Checks named contents. Throws as buildProject does. */
-  async buildFromFiles(files: readonly ProjectFile[], signal: AbortSignal): Promise<Project> {
+  buildFromFiles(files: readonly ProjectFile[], signal: AbortSignal): Promise<Project> {
     const { limits, spoolDirectory } = this.#options;
-    return await this.#timed(
+    return this.#timed(
       () => buildProject(files, { limits, spoolDirectory, signal }),
       () => files.reduce((sum, { content }) => sum + content.length, 0),
     );

@@ -4,6 +4,7 @@
  * Each limit of the server is stated here, also where a default is already right:
  * the default is Fastify's or Node's decision, this file is ours.
  */
+import type { Socket } from 'node:net';
 import fastify, { LogController, type FastifyInstance } from 'fastify';
 import { ServiceError } from '../domain/errors.ts';
 import { deferContinue, Exchanges } from './exchanges.ts';
@@ -14,9 +15,9 @@ import {
   type HttpDependencies,
   type HttpSettings,
 } from './http-settings.ts';
-import { answerBrokenConnections } from './plugins/broken-connections.ts';
+import { answerBrokenConnections, endStalled } from './plugins/broken-connections.ts';
 import { ErrorAnswers, handleErrors } from './plugins/error-handler.ts';
-import { documentRoutes } from './plugins/openapi.ts';
+import { documentRoutes, rewriteDocsUrl } from './plugins/openapi.ts';
 import { logRequests, RequestLog, requestIdOf } from './plugins/request-log.ts';
 import { secureHeaders } from './plugins/security-headers.ts';
 import { ProjectGate } from './project-gate.ts';
@@ -39,8 +40,8 @@ const HEADERS_TIMEOUT_MS = 20_000;
 const KEEP_ALIVE_MS = 72_000;
 /** A connection is renewed now and then, which rebalances and bounds what one can hold. */
 const REQUESTS_PER_SOCKET_MAX = 10_000;
-/** JSON is held in memory, several times while it is parsed. */
-const JSON_BYTES_MAX = 32 * MIB;
+/** Of a JSON body, beside a stdin in it: JSON is held in memory, several times while it is parsed. */
+const JSON_BYTES_MAX = 16 * MIB;
 const TCP_KEEP_ALIVE_MS = 30_000;
 
 /** Another way in: registers routes of its own. See src/doors. */
@@ -55,11 +56,15 @@ export async function buildHttpServer(deps: HttpDependencies, doors: readonly Do
   const app = createServer(deps, exchanges, answers, requestLog);
   exchanges.watch(app.server);
   deferContinue(app.server);
+  app.server.on('timeout', (socket: Socket) => {
+    endStalled(exchanges, socket);
+  });
   app.server.maxConnections = settings.connectionsMax;
   app.server.maxHeadersCount = 0;
 
   let isClosing = false;
   logRequests(app, requestLog);
+  await secureHeaders(app);
   app.addHook('onRequest', (request, _reply, done) => {
     if (isClosing) throw new ServiceError('shutting_down', 'The service is shutting down.', { retryAfterSeconds: 5 });
     if (request.raw.rawHeaders.length > 2 * HEADERS_MAX) {
@@ -84,6 +89,7 @@ export async function buildHttpServer(deps: HttpDependencies, doors: readonly Do
     ...deps,
     exchanges,
     answers,
+    resultForms: new WeakMap(),
     gate: new ProjectGate({
       limits: {
         ...settings.archiveLimits,
@@ -94,9 +100,14 @@ export async function buildHttpServer(deps: HttpDependencies, doors: readonly Do
     }),
     heartbeatMs: settings.heartbeatMs ?? DEFAULT_HEARTBEAT_MS,
     stallTimeoutMs: settings.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS,
-    jsonBytesMax: Math.min(settings.bodyBytesMax, JSON_BYTES_MAX),
+    jsonBytesMax: jsonBytesMaxOf(settings),
   };
-  await secureHeaders(app);
+  // Outside POST /api/v1/exec a body means nothing, whatever type it says it has.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', (_request, payload, done) => {
+    payload.resume();
+    done(null);
+  });
   await documentRoutes(app, deps.version);
   await createExecutionRoute(app, context);
   getExecutionRoute(app, context);
@@ -106,6 +117,11 @@ export async function buildHttpServer(deps: HttpDependencies, doors: readonly Do
   operationsRoutes(app, context);
   for (const door of doors) await door(app, context);
   return app;
+}
+
+function jsonBytesMaxOf({ bodyBytesMax, stdinBytesMax }: HttpSettings): number {
+  const stdinAsBase64 = Math.ceil((stdinBytesMax * 4) / 3);
+  return Math.min(bodyBytesMax, JSON_BYTES_MAX + stdinAsBase64);
 }
 
 function createServer(
@@ -120,6 +136,7 @@ function createServer(
     loggerInstance: logger,
     // request-log.ts writes the one line there is.
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
+    rewriteUrl: ({ url = '' }) => rewriteDocsUrl(url),
     requestIdHeader: false,
     genReqId: requestIdOf,
     trustProxy: trustProxy.length === 0 ? false : [...trustProxy],
@@ -130,7 +147,7 @@ function createServer(
     keepAliveTimeout: KEEP_ALIVE_MS,
     maxRequestsPerSocket: REQUESTS_PER_SOCKET_MAX,
     // For bodies that are buffered; streamed ones are counted where they are read.
-    bodyLimit: Math.min(settings.bodyBytesMax, JSON_BYTES_MAX),
+    bodyLimit: jsonBytesMaxOf(settings),
     // Refused in an onRequest hook, in our own shape.
     return503OnClosing: false,
     forceCloseConnections: true,

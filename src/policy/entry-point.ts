@@ -30,15 +30,27 @@ export function chooseEntryPoint(asked: EntryPoint | undefined, project: Project
     ['main.py', '__main__.py'].find((name) => files.includes(name)) ??
     onlyOf(files.filter((path) => path.endsWith('.py')));
   if (implied === undefined) {
+    const folder = commonFolder(files);
     throw new ServiceError(
       'entrypoint_missing',
-      'No entry point was named, and the project has no main.py, no __main__.py and not exactly one .py file.',
+      'No entry point was named, and the project has no main.py, no __main__.py and not exactly one .py file.' +
+        (folder === undefined
+          ? ''
+          : ` Everything is inside ${JSON.stringify(folder)}: pack what is in that folder instead.`),
       {
         members: { files: files.slice(0, LISTED_MAX) },
       },
     );
   }
   return { kind: 'script', path: implied };
+}
+
+/** The top folder that holds every file, when there is one and a script lies directly in it. */
+function commonFolder(paths: readonly string[]): string | undefined {
+  const folders = new Set(paths.map((path) => path.split('/', 1)[0] ?? ''));
+  const [folder] = folders;
+  if (folders.size !== 1 || folder === undefined) return undefined;
+  return paths.some((path) => path === `${folder}/main.py` || path === `${folder}/__main__.py`) ? folder : undefined;
 }
 
 function onlyOf(paths: readonly string[]): string | undefined {

@@ -5,6 +5,7 @@
  * The archive endpoints are deliberately absent (CVE-2026-41567, -41568): nothing
  * is copied into or out of a container but through its attached streams.
  */
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import Docker from 'dockerode';
 
@@ -24,9 +25,9 @@ export type DaemonCall =
 
 /** How long the daemon may take for each call before it counts as hung. */
 const DEADLINE_MS: Readonly<Record<DaemonCall, number>> = {
-  ping: 2_000,
-  info: 5_000,
-  inspect_image: 5_000,
+  ping: 3_000,
+  info: 20_000,
+  inspect_image: 10_000,
   list_images: 10_000,
   create: 20_000,
   update: 10_000,
@@ -195,22 +196,26 @@ export class DockerDaemon {
 
   /** The attached stdin, stdout and stderr of a container that was not started yet. */
   async attach(id: string): Promise<Duplex> {
-    const stream = await this.#call(
+    return this.#call(
       'attach',
-      (abortSignal) =>
-        this.#docker.getContainer(id).attach({
+      async (abortSignal): Promise<Duplex> => {
+        const stream = await this.#docker.getContainer(id).attach({
           stream: true,
           hijack: true,
           stdin: true,
           stdout: true,
           stderr: true,
           abortSignal,
-        }),
+        });
+        if (stream instanceof Socket) return stream;
+        // An answer without an upgrade: its body is not the container's stream.
+        (stream as Duplex).on('error', () => undefined).destroy();
+        throw new Error('the connection was not handed over');
+      },
       (late) => {
-        late.end();
+        late.destroy();
       },
     );
-    return stream as Duplex;
   }
 
   async start(id: string): Promise<void> {

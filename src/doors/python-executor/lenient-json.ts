@@ -2,7 +2,7 @@
  * Reads JSON objects the way python-executor's clients have learned to send them:
  * unknown fields are ignored, keys match whatever their case, null is as good as
  * absent, the last of two equal keys wins; but a value of the wrong type is an
- * error, and an integer is written as one.
+ * error, and so is a number with a fraction where an integer is meant. (`5.0` is 5.)
  */
 
 /** What is wrong, as the sentence after `parsing metadata: ` or `invalid JSON: `. */

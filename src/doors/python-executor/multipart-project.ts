@@ -11,7 +11,7 @@ import type { ProjectGate } from '../../http/project-gate.ts';
 import { ContractError } from './run-requests.ts';
 
 const METADATA_BYTES_MAX = 32 << 20;
-const PARTS_MAX = 64;
+const PARTS_MAX = 1000;
 
 const PARSER_OPTIONS = {
   // Read as streams, so that a JSON content type does not make a field something else.
@@ -19,6 +19,16 @@ const PARSER_OPTIONS = {
   throwFileSizeLimit: false,
   limits: { parts: PARTS_MAX, files: PARTS_MAX, fieldNameSize: 1000, headerPairs: 64, fileSize: Infinity },
 };
+
+/** @throws {ContractError} for a body that is not a form, before it is read. */
+export function requireForm(contentType: string): void {
+  if (!/^\s*multipart\/form-data\s*(;|$)/i.test(contentType)) {
+    throw new ContractError(400, "parsing form: request Content-Type isn't multipart/form-data");
+  }
+  if (!/;\s*boundary=\s*(?:"[^"]+"|[^\s";])/i.test(contentType)) {
+    throw new ContractError(400, 'parsing form: no multipart boundary param in Content-Type');
+  }
+}
 
 export interface MultipartProject {
   readonly project: Project;
@@ -34,13 +44,6 @@ export async function readMultipartProject(
   request: FastifyRequest,
   { gate, exchange, bodyBytesMax }: { gate: ProjectGate; exchange: Exchange; bodyBytesMax: number },
 ): Promise<MultipartProject> {
-  const contentType = request.headers['content-type'] ?? '';
-  if (!/^multipart\/form-data(;|$)/i.test(contentType.trim())) {
-    throw new ContractError(400, "parsing form: request Content-Type isn't multipart/form-data");
-  }
-  if (!/;\s*boundary=/i.test(contentType)) {
-    throw new ContractError(400, 'parsing form: no multipart boundary param in Content-Type');
-  }
   const overflow = new AbortController();
   const signal = AbortSignal.any([exchange.gone, overflow.signal]);
   let bytes = 0;
@@ -57,8 +60,8 @@ export async function readMultipartProject(
     for await (const part of request.parts(PARSER_OPTIONS)) {
       signal.throwIfAborted();
       if (part.type !== 'file') continue;
-      // The parser gives every part read as a file a name; only the header tells.
-      const isFile = part.filename !== undefined;
+      // Every part is read as a file; whether the client meant one, its name tells.
+      const isFile = part.filename !== undefined && part.filename !== '';
       if (part.fieldname === 'tar' && isFile && !project) {
         project = await gate.readArchive(part.file, { gzip: 'detect', signal });
       } else if (part.fieldname === 'metadata' && !isFile && metadata === undefined) {

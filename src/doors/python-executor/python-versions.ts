@@ -16,8 +16,15 @@ function minorOf(version: string): string | undefined {
   return /^(\d+\.\d+)(\.|$)/.exec(version)?.[1];
 }
 
+/** A reference without what Docker leaves out when it lists: its own registry; and with the tag it adds. */
+function listedForm(reference: string): string {
+  const short = reference.replace(/^docker\.io\/(?:library\/)?/, '');
+  return short.includes('@') || short.lastIndexOf(':') > short.lastIndexOf('/') ? short : `${short}:latest`;
+}
+
 /**
- * @param configured `version=image` pairs of the operator; they win.
+ * @param images what is on this machine and may be run.
+ * @param configured `version=image` pairs of the operator; they win, as far as their images are there.
  * @returns images by version, as `3.13`.
  */
 export function imagesByVersion(
@@ -32,7 +39,11 @@ export function imagesByVersion(
       byVersion.set(version, reference);
     }
   }
-  for (const [version, image] of configured) byVersion.set(version, image);
+  const present = new Set(images.map(({ reference }) => listedForm(reference)));
+  for (const [version, image] of configured) {
+    if (present.has(listedForm(image))) byVersion.set(version, image);
+    else byVersion.delete(version);
+  }
   return byVersion;
 }
 

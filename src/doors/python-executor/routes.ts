@@ -17,12 +17,14 @@ import { asServiceError } from '../../http/plugins/service-errors.ts';
 import { cancelWhenGone, endedWithin } from '../../http/routes/create-execution.ts';
 import type { RouteContext } from '../../http/routes/route-context.ts';
 import { firstJsonValue, LenientJsonError, parseObject } from './lenient-json.ts';
-import { readMultipartProject } from './multipart-project.ts';
+import { readMultipartProject, requireForm } from './multipart-project.ts';
 import { imageForVersion, imagesByVersion } from './python-versions.ts';
 import { resultForm } from './result-form.ts';
 import { ContractError, evalRequestOf, refuseLargeCode, runRequestOfMetadata } from './run-requests.ts';
-
 import { toolDefinitions, type ToolFacts } from './tool-definitions.ts';
+import { redirectTrailingSlashes } from './trailing-slashes.ts';
+import { asyncSchema, evalSchema, syncSchema, toolsSchema } from './wire-schemas.ts';
+import { refusalInWireWords } from './wire-words.ts';
 
 export interface PythonExecutorSettings {
   /** `version=image` pairs for `python_version`. */
@@ -37,7 +39,7 @@ const NO_INSTALLS =
 
 export function pythonExecutorDoor(settings: PythonExecutorSettings) {
   return async (app: FastifyInstance, context: RouteContext): Promise<void> => {
-    app.get<{ Querystring: { format?: string } }>('/api/v1/tools', (request, reply) =>
+    app.get<{ Querystring: { format?: string } }>('/api/v1/tools', { schema: toolsSchema }, (request, reply) =>
       reply.send(toolDefinitions(request.query.format ?? 'openai', settings.toolFacts)),
     );
     await app.register(async (scope) => {
@@ -47,13 +49,27 @@ export function pythonExecutorDoor(settings: PythonExecutorSettings) {
       scope.addContentTypeParser('*', (_request, _payload, done) => {
         done(null);
       });
-      scope.post('/api/v1/exec/sync', (request, reply) => execute(request, reply, context, 'sync'));
-      scope.post('/api/v1/exec/async', (request, reply) => execute(request, reply, context, 'async'));
+      scope.addHook('onRequest', (request, _reply, done) => {
+        context.executions.refuseIfDraining();
+        requireForm(request.headers['content-type'] ?? '');
+        done();
+      });
+      scope.post('/api/v1/exec/sync', { schema: syncSchema }, (request, reply) =>
+        execute(request, reply, context, 'sync'),
+      );
+      scope.post('/api/v1/exec/async', { schema: asyncSchema }, (request, reply) =>
+        execute(request, reply, context, 'async'),
+      );
     });
     await app.register(async (scope) => {
       scope.setErrorHandler((error, request, reply) => answerError(error, request, reply, context));
       scope.removeAllContentTypeParsers();
-      // JSON under any content type, as `curl -d` sends it.
+      // JSON under any content type, as `curl -d` sends it, and under what is none.
+      scope.addHook('onRequest', (request, _reply, done) => {
+        context.executions.refuseIfDraining();
+        request.raw.headers['content-type'] = 'application/json';
+        done();
+      });
       scope.addContentTypeParser(
         '*',
         { parseAs: 'buffer', bodyLimit: context.jsonBytesMax },
@@ -61,8 +77,11 @@ export function pythonExecutorDoor(settings: PythonExecutorSettings) {
           done(null, body);
         },
       );
-      scope.post('/api/v1/eval', (request, reply) => evaluate(request, reply, context, settings));
+      scope.post('/api/v1/eval', { schema: evalSchema }, (request, reply) =>
+        evaluate(request, reply, context, settings),
+      );
     });
+    redirectTrailingSlashes(app);
   };
 }
 
@@ -72,8 +91,7 @@ async function execute(
   context: RouteContext,
   mode: 'sync' | 'async',
 ): Promise<unknown> {
-  const { executions, exchanges, gate, settings } = context;
-  executions.refuseIfDraining();
+  const { executions, exchanges, gate, settings, resultForms } = context;
   const exchange = exchanges.of(request.raw);
   const { project, metadata } = await readMultipartProject(request, {
     gate,
@@ -89,6 +107,7 @@ async function execute(
     throw error;
   }
   const submitted = await executions.submit(asked.run, project);
+  resultForms.set(submitted, resultForm);
   exchange.executionId = submitted.id;
   if (mode === 'async') return reply.code(202).send({ execution_id: submitted.id });
   return answerWhenEnded(request, reply, submitted, context);
@@ -100,8 +119,7 @@ async function evaluate(
   context: RouteContext,
   { pythonImages, detectsImports }: PythonExecutorSettings,
 ): Promise<unknown> {
-  const { executions, exchanges, gate, images } = context;
-  executions.refuseIfDraining();
+  const { executions, exchanges, gate, images, resultForms } = context;
   const exchange = exchanges.of(request.raw);
   const text = Buffer.isBuffer(request.body) ? request.body.toString('utf8') : '';
   const asked = named('invalid JSON', () => evalRequestOf(parseObject(firstJsonValue(text))));
@@ -116,19 +134,17 @@ async function evaluate(
     asked.files.map(({ path, content }) => ({ path, content: Buffer.from(content, 'utf8') })),
     exchange.gone,
   );
-  const submitted = await executions.submit(run, project);
-  exchange.executionId = submitted.id;
   const packages =
     detectsImports && asked.requirements.trim() !== '-'
       ? neededPackages(new Map(asked.files.map(({ path, content }) => [path, content])))
       : [];
-  return answerWhenEnded(
-    request,
-    reply,
-    submitted,
-    context,
-    packages.length > 0 ? { detected_packages: packages } : {},
-  );
+  const submitted = await executions.submit(run, project);
+  resultForms.set(submitted, (execution) => ({
+    ...resultForm(execution),
+    ...(packages.length > 0 ? { detected_packages: packages } : {}),
+  }));
+  exchange.executionId = submitted.id;
+  return answerWhenEnded(request, reply, submitted, context);
 }
 
 /** What is wrong with JSON or its fields, under the prefix the contract has for it. */
@@ -144,13 +160,13 @@ async function answerWhenEnded(
   request: FastifyRequest,
   reply: FastifyReply,
   submitted: Submitted,
-  { exchanges }: RouteContext,
-  more: Readonly<Record<string, unknown>> = {},
+  { exchanges, resultForms }: RouteContext,
 ): Promise<unknown> {
   const exchange = exchanges.of(request.raw);
   cancelWhenGone(exchange, submitted);
   await endedWithin(undefined, submitted, exchange);
-  return reply.header('cache-control', 'no-store').send({ ...resultForm(submitted.snapshot()), ...more });
+  const form = resultForms.get(submitted) ?? resultForm;
+  return reply.header('cache-control', 'no-store').send(form(submitted.snapshot()));
 }
 
 /** One field, `error`; our code goes into a header. */
@@ -166,5 +182,5 @@ function answerError(
   if (thrown instanceof ContractError) {
     error = new ServiceError(thrown.status === 413 ? 'body_too_large' : 'invalid_request', thrown.message);
   } else error = asServiceError(thrown);
-  return context.answers.send(error, request, reply, { bodyOf: ({ message }) => ({ error: message }) });
+  return context.answers.send(error, request, reply, { bodyOf: (refusal) => ({ error: refusalInWireWords(refusal) }) });
 }

@@ -7,6 +7,7 @@
 import type { Limits } from '../../domain/limits.ts';
 import type { EntryPoint, RunRequest } from '../../domain/plan.ts';
 import { boolean, field, integer, object, objects, string, strings } from './lenient-json.ts';
+import { commandChain } from './pre-commands.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -54,7 +55,7 @@ function limitsOf(config: Fields): Partial<Limits> {
 }
 
 /** An empty entry point is the project folder itself, as `python /work` has it. */
-function entryPointOf(path: string): EntryPoint {
+function entryPointOf(path: string): EntryPoint & { readonly kind: 'script' } {
   return { kind: 'script', path: path === '' ? '.' : path };
 }
 
@@ -91,14 +92,16 @@ function commonOf(source: Fields): Pick<RunRequest, 'stdin' | 'limits' | 'wantsN
  */
 export function runRequestOfMetadata(metadata: Fields): { readonly run: RunRequest; readonly requirements: string } {
   const image = field(metadata, 'docker_image', string) ?? '';
+  const entryPoint = entryPointOf(field(metadata, 'entrypoint', string) ?? '');
+  const args = field(metadata, 'script_args', strings) ?? [];
   return {
     requirements: field(metadata, 'requirements_txt', string) ?? '',
     run: {
       ...commonOf(metadata),
-      entryPoint: entryPointOf(field(metadata, 'entrypoint', string) ?? ''),
-      args: field(metadata, 'script_args', strings) ?? [],
+      entryPoint,
+      args,
       environment: environmentOf(field(metadata, 'env_vars', strings) ?? []),
-      preCommands: field(metadata, 'pre_commands', strings) ?? [],
+      preCommands: commandChain(field(metadata, 'pre_commands', strings) ?? [], entryPoint.path, args),
       toleratesMissingEntryPoint: true,
       ...(image === '' ? {} : { image }),
     },

@@ -2,24 +2,11 @@
  * The eval route as a tool for models: what GET /api/v1/tools answers.
  *
  * The arguments of a call are, as they are, the body of POST /api/v1/eval, so an
- * agent needs no code between the two. The schema is made from the same fields.
+ * agent needs no code between the two. The schema is made from the same fields (wire-schemas.ts).
  */
 import { z } from 'zod';
 import { ServiceError } from '../../domain/errors.ts';
-
-const argumentsSchema = z.object({
-  code: z.string().meta({ description: 'Python source, run as the file main.py. Print what you want to see.' }),
-  stdin: z.string().optional().meta({ description: 'Text the program reads from stdin.' }),
-  eval_last_expr: z
-    .boolean()
-    .default(true)
-    .meta({ description: 'Also answer with repr() of the last expression, as a notebook cell shows it.' }),
-  config: z
-    .object({
-      timeout_seconds: z.int().min(1).optional().meta({ description: 'Seconds the program may take.' }),
-    })
-    .optional(),
-});
+import { toolArgumentsSchema } from './wire-schemas.ts';
 
 export const TOOL_FORMATS = ['openai', 'anthropic'] as const;
 type ToolFormat = (typeof TOOL_FORMATS)[number];
@@ -46,7 +33,7 @@ export interface ToolFacts {
  * @throws {ServiceError} invalid_request for a format that is not known.
  */
 export function toolDefinitions(format: string, facts: ToolFacts): readonly unknown[] {
-  const { $schema: _dialect, ...schema } = z.toJSONSchema(argumentsSchema, { io: 'input' });
+  const { $schema: _dialect, ...schema } = z.toJSONSchema(toolArgumentsSchema, { io: 'input' });
   switch (format as ToolFormat) {
     case 'openai':
       return [{ type: 'function', function: { name: NAME, description: description(facts), parameters: schema } }];

@@ -21,7 +21,7 @@ interface ConnectionError extends Error {
 
 /** What a connection error means; undefined where there is nobody left to tell. */
 export function connectionProblem(error: ConnectionError): ServiceError | undefined {
-  switch (error.code) {
+  switch (error.code ?? '') {
     case 'ECONNRESET':
     case 'EPIPE':
       return undefined;
@@ -31,6 +31,8 @@ export function connectionProblem(error: ConnectionError): ServiceError | undefi
       return isWithinRequestLine(error.rawPacket)
         ? new ServiceError('uri_too_long', 'The request target is too long.')
         : new ServiceError('headers_too_large', 'The request headers are too large.');
+    case 'HPE_INVALID_EOF_STATE':
+      return new ServiceError('invalid_request', 'The request ended before it was complete.');
     case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
       return new ServiceError('body_too_large', 'The chunk extensions of the body are too large.');
     default:
@@ -50,18 +52,29 @@ export function answerBrokenConnections(
 ): (error: ConnectionError, socket: Socket) => void {
   return (error, socket) => {
     const problem = connectionProblem(error);
-    const inProgress = [...exchanges.onConnection(socket)];
-    const isOwedElsewhere = inProgress.some(({ request, response }) => request.complete || response.headersSent);
-    if (!problem || isOwedElsewhere || !socket.writable) {
-      socket.destroy();
-      return;
-    }
-    for (const exchange of inProgress) exchange.failure = problem.code;
-    if (inProgress.length === 0) observe(problem);
-    socket.end(rawAnswer(problem), () => {
-      socket.destroy();
-    });
+    if (problem && exchanges.onConnection(socket).size === 0) observe(problem);
+    endWith(problem, exchanges, socket);
   };
+}
+
+/** Ends a connection on which nothing has moved for too long; a request that stalled gets its 408. */
+export function endStalled(exchanges: Exchanges, socket: Socket): void {
+  const isWaitedFor = exchanges.onConnection(socket).size > 0;
+  const problem = new ServiceError('request_timeout', 'The request stopped arriving.');
+  endWith(isWaitedFor ? problem : undefined, exchanges, socket);
+}
+
+function endWith(problem: ServiceError | undefined, exchanges: Exchanges, socket: Socket): void {
+  const inProgress = [...exchanges.onConnection(socket)];
+  const isOwedElsewhere = inProgress.some(({ request, response }) => request.complete || response.headersSent);
+  if (!problem || isOwedElsewhere || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  for (const exchange of inProgress) exchange.failure = problem.code;
+  socket.end(rawAnswer(problem), () => {
+    socket.destroy();
+  });
 }
 
 function rawAnswer(problem: ServiceError): Buffer {

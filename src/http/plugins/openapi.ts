@@ -12,6 +12,12 @@ import { openapiSchema } from '../schemas/route-schemas.ts';
 const DOCS = '/docs';
 const DOCUMENT = '/openapi.json';
 
+/** Other addresses of the page and of the document: where python-executor has them. */
+export function rewriteDocsUrl(url: string): string {
+  if (url === `${DOCS}/doc.json`) return DOCUMENT;
+  return url === `${DOCS}/index.html` ? DOCS : url;
+}
+
 /** What the page of @fastify/swagger-ui needs: its own scripts, styles set by script, images as data. */
 const DOCS_CSP = {
   'default-src': ["'none'"],
@@ -54,13 +60,6 @@ export async function documentRoutes(app: FastifyInstance, version: string): Pro
     theme: { title: 'pyexec' },
     // Absolute, so that the page finds it from each of its addresses.
     uiConfig: { urls: [{ url: DOCUMENT, name: 'pyexec' }], docExpansion: 'list', tryItOutEnabled: true },
-  });
-  app.get(`${DOCS}/index.html`, { schema: { hide: true } }, async (request, reply) => {
-    const page = await app.inject({ url: DOCS, headers: { host: request.headers.host ?? '' } });
-    return reply
-      .header('content-type', page.headers['content-type'] ?? 'text/html')
-      .header('content-security-policy', page.headers['content-security-policy'] ?? "default-src 'none'")
-      .send(page.body);
   });
 }
 

@@ -39,7 +39,7 @@ export interface Problem {
   readonly status: number;
   readonly code: ErrorCode;
   readonly detail: string;
-  /** The sentence again, under the name python-executor's clients read. */
+  /** The sentence again, under the name python-executor's clients read; of an unknown execution, in its words. */
   readonly error: string;
   readonly request_id: string;
   readonly retryable: boolean;
@@ -56,7 +56,7 @@ export function problemOf(error: ServiceError, requestId: string): Problem {
     status,
     code: error.code,
     detail: error.message,
-    error: error.message,
+    error: error.code === 'not_found' ? 'execution not found' : error.message,
     request_id: requestId,
     retryable,
   };

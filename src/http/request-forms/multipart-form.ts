@@ -14,9 +14,6 @@ import type { AskedProject, FormContext } from './request-form.ts';
 import { parseRunOptions, type AskedRun } from './run-options.ts';
 import { parseStrictJson } from './strict-json.ts';
 
-/** Room for part headers, boundaries and a preamble, beside the two parts. */
-const FRAMING_BYTES_MAX = 64 * 1024;
-
 const PARSER_OPTIONS = {
   // Fields and files differ in nothing but a header the client chose.
   isPartAFile: () => true,
@@ -50,7 +47,8 @@ export async function readMultipartForm(request: FastifyRequest, context: FormCo
           asked = parseRunOptions(await readJson(part.file, Math.min(jsonBytesMax, bodyBytesMax), signal));
           break;
         default:
-          throw unknownField(part.fieldname);
+          // Typed as a string, but absent where the part has no name.
+          throw unknownField((part.fieldname as string | undefined) ?? '');
       }
     }
     if (!project) throw new ServiceError('missing_project', 'The form has no part "tar".');
@@ -65,14 +63,13 @@ export async function readMultipartForm(request: FastifyRequest, context: FormCo
   }
 }
 
-/** Aborts `overflow` when the body as a whole is larger than its parts can be. */
-function countBytes({ exchange, bodyBytesMax, jsonBytesMax }: FormContext, overflow: AbortController) {
-  const bytesMax = bodyBytesMax + jsonBytesMax + FRAMING_BYTES_MAX;
+/** Aborts `overflow` when the body as a whole, framing included, is too large: the parser counts only parts. */
+function countBytes({ exchange, bodyBytesMax }: FormContext, overflow: AbortController) {
   let bytes = 0;
   const onData = (chunk: Buffer) => {
     bytes += chunk.length;
-    if (bytes > bytesMax) {
-      overflow.abort(new ServiceError('body_too_large', `The form exceeds ${String(bytesMax)} bytes as sent.`));
+    if (bytes > bodyBytesMax) {
+      overflow.abort(new ServiceError('body_too_large', `The form exceeds ${String(bodyBytesMax)} bytes as sent.`));
     }
   };
   exchange.request.on('data', onData);
@@ -97,6 +94,8 @@ async function readJson(part: AsyncIterable<Buffer>, bytesMax: number, signal: A
 
 /** `promise`, or the signal's reason when that is aborted first. */
 async function abortable<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
+  // First of all: an unhandled rejection ends the process, and this one may be left behind.
+  promise.catch(() => undefined);
   signal.throwIfAborted();
   const aborted = Promise.withResolvers<never>();
   const onAbort = () => {
@@ -107,7 +106,6 @@ async function abortable<Value>(promise: Promise<Value>, signal: AbortSignal): P
     return await Promise.race([promise, aborted.promise]);
   } finally {
     signal.removeEventListener('abort', onAbort);
-    promise.catch(() => undefined);
   }
 }
 

@@ -49,7 +49,7 @@ function findFault(text: string): string | undefined {
   let isKeyNext = false;
   let key: string | undefined;
   for (let at = 0; at < text.length; at++) {
-    switch (text[at]) {
+    switch (text.charAt(at)) {
       case '{':
         stack.push({ keys: new Set(), isConstructor: key === 'constructor' });
         isKeyNext = true;

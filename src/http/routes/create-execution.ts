@@ -23,6 +23,7 @@ import { parsePrefer } from '../response-forms/prefer.ts';
 import { createExecutionSchema } from '../schemas/route-schemas.ts';
 import type { RouteContext } from './route-context.ts';
 
+const REQUEST_TYPES: ReadonlySet<string> = new Set([JSON_TYPE, 'multipart/form-data', ...RAW_ARCHIVE_TYPES]);
 const RESPONSE_FORMS = [JSON_TYPE, NDJSON_TYPE, SSE_TYPE] as const;
 
 export async function createExecutionRoute(app: FastifyInstance, context: RouteContext): Promise<void> {
@@ -51,19 +52,23 @@ export async function createExecutionRoute(app: FastifyInstance, context: RouteC
 }
 
 /** Refuses what the headers alone condemn. */
-function checkHeaders(request: FastifyRequest, { executions, settings }: RouteContext): void {
+function checkHeaders(request: FastifyRequest, { executions, settings, jsonBytesMax }: RouteContext): void {
   executions.refuseIfDraining();
   negotiate(request.headers.accept, RESPONSE_FORMS);
   const mediaType = mediaTypeOf(request);
+  if (mediaType !== '' && !REQUEST_TYPES.has(mediaType)) {
+    throw new ServiceError('unsupported_media_type', 'The Content-Type is not one of those accepted here.');
+  }
   const encoding = request.headers['content-encoding'];
   if (RAW_ARCHIVE_TYPES.includes(mediaType)) gzipOf(mediaType, encoding);
   else if (encoding !== undefined && encoding.trim().toLowerCase() !== 'identity') {
     throw new ServiceError('unsupported_content_encoding', 'A Content-Encoding is accepted for archives only.');
   }
   const length = Number(request.headers['content-length'] ?? 0);
-  if (length > settings.bodyBytesMax) {
-    throw new ServiceError('body_too_large', `The body may have at most ${String(settings.bodyBytesMax)} bytes.`, {
-      members: { maximum: settings.bodyBytesMax },
+  const maximum = mediaType === JSON_TYPE ? jsonBytesMax : settings.bodyBytesMax;
+  if (length > maximum) {
+    throw new ServiceError('body_too_large', `The body may have at most ${String(maximum)} bytes.`, {
+      members: { maximum },
     });
   }
 }
@@ -113,8 +118,8 @@ async function readForm(request: FastifyRequest, exchange: Exchange, context: Ro
     throw new ServiceError('missing_project', 'The request has no body.');
   } catch (error) {
     // A connection that broke under the upload has many names; to us it is one thing.
-    if (exchange.gone.aborted || request.raw.destroyed)
-      throw new ClientGone('the upload ended early', { cause: error });
+    const isBroken = request.raw.destroyed && !request.raw.complete;
+    if (exchange.gone.aborted || isBroken) throw new ClientGone('the upload ended early', { cause: error });
     throw error;
   }
 }

@@ -7,14 +7,16 @@ import type { FastifyInstance } from 'fastify';
 import { getExecutionSchema } from '../schemas/route-schemas.ts';
 import type { RouteContext } from './route-context.ts';
 
-export function getExecutionRoute(app: FastifyInstance, { executions, exchanges }: RouteContext): void {
+export function getExecutionRoute(app: FastifyInstance, { executions, exchanges, resultForms }: RouteContext): void {
   app.get<{ Params: { id: string } }>(
     '/api/v1/executions/:id',
     { schema: getExecutionSchema },
     async (request, reply) => {
       const execution = executions.get(request.params.id);
       exchanges.of(request.raw).executionId = execution.id;
-      return reply.header('cache-control', 'no-store').send(execution.snapshot());
+      const snapshot = execution.snapshot();
+      const form = resultForms.get(execution);
+      return reply.header('cache-control', 'no-store').send(form ? form(snapshot) : snapshot);
     },
   );
 }

@@ -5,10 +5,10 @@
  * whether a run would be accepted now.
  */
 import type { FastifyInstance } from 'fastify';
-import { healthSchema, metricsSchema, readySchema } from '../schemas/route-schemas.ts';
+import { healthSchema, isolationSchema, metricsSchema, readySchema } from '../schemas/route-schemas.ts';
 import type { RouteContext } from './route-context.ts';
 
-export function operationsRoutes(app: FastifyInstance, { readiness, renderMetrics }: RouteContext): void {
+export function operationsRoutes(app: FastifyInstance, { readiness, renderMetrics, isolation }: RouteContext): void {
   app.get('/health', { schema: healthSchema }, async (_request, reply) =>
     reply.header('cache-control', 'no-store').send({ status: 'ok' }),
   );
@@ -19,6 +19,9 @@ export function operationsRoutes(app: FastifyInstance, { readiness, renderMetric
       .header('cache-control', 'no-store')
       .send({ ready, checks });
   });
+  app.get('/api/v1/security', { schema: isolationSchema }, async (_request, reply) =>
+    reply.header('cache-control', 'no-store').send(await isolation()),
+  );
   app.get('/metrics', { schema: metricsSchema }, async (_request, reply) => {
     const { contentType, body } = await renderMetrics();
     return reply.header('cache-control', 'no-store').header('content-type', contentType).send(body);

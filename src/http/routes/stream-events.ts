@@ -2,7 +2,7 @@
  * GET /api/v1/executions/{id}/events: the events after a position, then those that
  * follow, until the terminal one. Following is watching: leaving cancels nothing.
  */
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Submitted } from '../../execution/executions.ts';
 import { eventStream, NDJSON, sendEvents, SERVER_SENT_EVENTS } from '../response-forms/event-stream.ts';
 import { NDJSON_TYPE, negotiate, SSE_TYPE } from '../response-forms/negotiate.ts';
@@ -11,23 +11,28 @@ import { queryOf } from '../request-forms/raw-archive.ts';
 import { streamEventsSchema } from '../schemas/route-schemas.ts';
 import type { RouteContext } from './route-context.ts';
 
+const URL_PATTERN = '/api/v1/executions/:id/events';
+
+type ById = FastifyRequest<{ Params: { id: string } }>;
+
 export function streamEventsRoute(app: FastifyInstance, context: RouteContext): void {
+  const handler = (request: ById, reply: FastifyReply) => streamEvents(request, reply, context);
+  // Fastify's own HEAD would follow the execution to its end, to answer nothing.
+  app.get(URL_PATTERN, { schema: streamEventsSchema, exposeHeadRoute: false }, handler);
+  app.head(URL_PATTERN, { schema: { hide: true } }, handler);
+}
+
+async function streamEvents(request: ById, reply: FastifyReply, context: RouteContext): Promise<FastifyReply> {
   const { executions, exchanges, heartbeatMs } = context;
-  app.route<{ Params: { id: string } }>({
-    method: ['GET', 'HEAD'],
-    url: '/api/v1/executions/:id/events',
-    schema: streamEventsSchema,
-    handler: async (request, reply) => {
-      const form = negotiate(request.headers.accept, [NDJSON_TYPE, SSE_TYPE]);
-      const after = positionOf(request);
-      const execution = executions.get(request.params.id);
-      exchanges.of(request.raw).executionId = execution.id;
-      const framing = form === NDJSON_TYPE ? NDJSON : SERVER_SENT_EVENTS;
-      if (request.method === 'HEAD') return reply.header('content-type', framing.contentType).send();
-      if (form === SSE_TYPE && (await hasNothingToCome(execution, after))) return reply.code(204).send();
-      return sendEvents(reply, framing, eventStream(execution, { framing, after, heartbeatMs }));
-    },
-  });
+  const form = negotiate(request.headers.accept, [NDJSON_TYPE, SSE_TYPE]);
+  const after = positionOf(request);
+  const execution = executions.get(request.params.id);
+  exchanges.of(request.raw).executionId = execution.id;
+  reply.header('x-execution-id', execution.id);
+  const framing = form === NDJSON_TYPE ? NDJSON : SERVER_SENT_EVENTS;
+  if (request.method === 'HEAD') return reply.header('content-type', framing.contentType).send();
+  if (form === SSE_TYPE && (await hasNothingToCome(execution, after))) return reply.code(204).send();
+  return sendEvents(reply, framing, eventStream(execution, { framing, after, heartbeatMs }));
 }
 
 /**

@@ -23,4 +23,14 @@ export const imagesAnswer = z
   })
   .meta({ id: 'ImageList' });
 
+export const isolationAnswer = z
+  .looseObject({
+    isolated: z.boolean().meta({ description: 'Whether every guard held.' }),
+    image: z.string(),
+    runtime: z.string(),
+    checked_at: z.iso.datetime(),
+    checks: z.array(z.looseObject({ guard: z.string(), held: z.boolean(), observed: z.string() })),
+  })
+  .meta({ id: 'IsolationReport', description: 'What a probe inside a sandbox could not do, at most a minute ago.' });
+
 export const metricsAnswer = z.string().meta({ description: 'Prometheus text exposition format.' });

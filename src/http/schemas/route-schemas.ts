@@ -6,15 +6,15 @@
  */
 import { z } from 'zod';
 import { QUERY_PARAMETERS } from '../request-forms/query-options.ts';
-import { cancelledSchema, eventSchema, executionId, executionSchema } from './execution-schema.ts';
-import { healthAnswer, imagesAnswer, metricsAnswer, readyAnswer } from './operations-schema.ts';
+import { cancelledSchema, eventSchema, executionId, executionSchema, heartbeatSchema } from './execution-schema.ts';
+import { healthAnswer, imagesAnswer, isolationAnswer, metricsAnswer, readyAnswer } from './operations-schema.ts';
 import { ARCHIVE_CODES, problemResponses } from './problem-schema.ts';
 
 const EXECUTIONS = ['executions'];
 const OPERATIONS = ['operations'];
 
 const EVENT_STREAM = {
-  'application/x-ndjson': { schema: eventSchema },
+  'application/x-ndjson': { schema: z.union([eventSchema, heartbeatSchema]) },
   'text/event-stream': { schema: eventSchema },
 };
 
@@ -134,6 +134,18 @@ export const listImagesSchema = {
   tags: EXECUTIONS,
   summary: 'The images that can be run',
   response: { 200: answer('The images.', imagesAnswer), ...problemResponses('sandbox_unavailable') },
+};
+
+export const isolationSchema = {
+  operationId: 'isolation',
+  tags: OPERATIONS,
+  summary: 'The isolation that is really applied',
+  description:
+    'A probe is run like any program and tries what it must not be able to do. Nothing is read back from settings.',
+  response: {
+    200: answer('What the probe found.', isolationAnswer),
+    ...problemResponses('queue_full', 'shutting_down', 'sandbox_unavailable', 'sandbox_failed'),
+  },
 };
 
 export const healthSchema = {

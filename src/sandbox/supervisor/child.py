@@ -40,6 +40,10 @@ VALUE_NOTE = (512, NOTE_BYTES - 512)
 # compile() flags: the tree instead of code; and the part of co_flags that `from __future__` sets.
 ONLY_AST = 0x400
 FUTURE_FLAGS = 0x1FF0000
+# prctl(2), and the fields of /proc/self/stat its memory map begins with: code, data, heap; the stack after the heap's end.
+PR_SET_MM, PR_SET_MM_MAP = 35, 14
+LAYOUT_FIELDS = (26, 27, 45, 46, 47)
+STACK_FIELD = 28
 # What CPython itself puts into __main__ before a script begins.
 MAIN_NAMES = frozenset(
     ("__name__", "__doc__", "__package__", "__loader__", "__spec__", "__annotations__", "__builtins__")
@@ -122,6 +126,9 @@ class Child:
         self.importer_of = api.PyImport_GetImporter
         self.importer_of.argtypes = [ctypes.py_object]
         self.importer_of.restype = ctypes.py_object
+        self.leave_recursive_call = api.Py_LeaveRecursiveCall
+        self.allocate, self.end_of_heap, self.prctl = api.malloc, api.sbrk, api.prctl
+        self.allocate.restype = self.end_of_heap.restype = ctypes.c_void_p
         self.call_at_exit = api["__cxa_atexit"]
         self.raise_address = ctypes.cast(api["raise"], ctypes.c_void_p)
         self.interactive_hook = getattr(sys, "__interactivehook__", None)
@@ -165,6 +172,7 @@ class Child:
         opened = self.open_file(self.entry_name, b"rb")
         if not opened:
             raise OSError("cannot open %s" % entry)
+        self.show_in_proc(program)
         sys.argv = [entry] + program["args"]
         if hasattr(sys, "orig_argv"):
             sys.orig_argv = ["python3", entry] + program["args"]
@@ -183,9 +191,29 @@ class Child:
             del main[name]
         for name in [name for name in sys.modules if name not in BASELINE_MODULES]:
             del sys.modules[name]
+        # The calls of the hook and of the function in it count as depth of recursion; the program begins at none.
+        self.leave_recursive_call()
+        self.leave_recursive_call()
         if program["last_value"]:
             self.run_for_the_last_value(absolute)
         return opened
+
+    def show_in_proc(self, program):
+        """Makes /proc/self/cmdline and environ the program's own, not PID 1's. gVisor does not allow it."""
+        try:
+            with open("/proc/self/stat") as file:
+                fields = [None] * 3 + file.read().rpartition(")")[2].split()
+            command = b"".join(part + b"\0" for part in program["command"][1:])
+            environment = b"".join(os.fsencode("%s=%s\0" % pair) for pair in program["environment"].items())
+            start = self.allocate(len(command) + len(environment))
+            ctypes.memmove(start, command + environment, len(command) + len(environment))
+            layout = [int(fields[field]) for field in LAYOUT_FIELDS] + [self.end_of_heap(0), int(fields[STACK_FIELD])]
+            middle, end = start + len(command), start + len(command) + len(environment)
+            # No auxiliary vector, and -1 for no other executable.
+            layout += [start, middle, middle, end, 0, 0xFFFFFFFF << 32]
+            self.prctl(PR_SET_MM, PR_SET_MM_MAP, (ctypes.c_uint64 * len(layout))(*layout), ctypes.c_ulong(8 * len(layout)), 0)
+        except (OSError, ValueError, LookupError):
+            pass
 
     def is_archive(self, path):
         """Asks what CPython's main asks of every file, and leaves the same in sys.path_importer_cache."""

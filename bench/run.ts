@@ -1,0 +1,270 @@
+/**
+ * `npm run bench`: the targets of this project, each a ratio measured in one run
+ * beside what it is compared with. Prints one table; writes docs/bench/results.json
+ * and docs/bench/latency.svg.
+ *
+ * usage: npm run bench -- [--quick]
+ *
+ * Whatever else the machine does shows in every column alike: samples of the
+ * things compared are taken in turns. What is not installed is left out and said.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { pack } from 'tar-stream';
+import {
+  barePython,
+  bubblewrap,
+  dockerodeLife,
+  dockerRun,
+  dockerRunOutput,
+  firejail,
+  hasRuntime,
+  isInstalled,
+  PROGRAM,
+} from './baselines.ts';
+import { latencyChart } from './chart.ts';
+import { Service } from './service.ts';
+import { summarize, type Summary } from './statistics.ts';
+
+const isQuick = process.argv.includes('--quick');
+const WARM_SAMPLES = isQuick ? 60 : 300;
+const COLD_SAMPLES = isQuick ? 8 : 40;
+const THROUGHPUT_MS = isQuick ? 8_000 : 30_000;
+const CONCURRENCY = 4;
+const OUTPUT_BYTES = 100 * 2 ** 20;
+const UPLOAD_BYTES = 100_000_000;
+
+const figures: Record<string, Summary> = {};
+const ratios: { target: string; measured: string; wanted: string; met: boolean }[] = [];
+const notes: string[] = [];
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+function judge(target: string, ratio: number, comparison: '<=' | '>=', bound: number): void {
+  const met = comparison === '<=' ? ratio <= bound : ratio >= bound;
+  ratios.push({ target, measured: ratio.toFixed(2), wanted: `${comparison} ${String(bound)}`, met });
+}
+
+async function runPrint(service: Service, more: object = {}): Promise<void> {
+  const { statusCode, result } = await service.exec({ code: PROGRAM, ...more });
+  if (statusCode !== 200 || result['stdout'] !== '1\n') throw new Error(`answered ${JSON.stringify(result)}`);
+}
+
+/** Takes one sample of each in turn, so that all see the same machine. */
+async function interleave(
+  samples: number,
+  contenders: Readonly<Record<string, { run: () => Promise<void>; before?: () => Promise<void> }>>,
+): Promise<void> {
+  const taken: Record<string, number[]> = {};
+  for (let round = -2; round < samples; round += 1) {
+    for (const [name, { run, before }] of Object.entries(contenders)) {
+      await before?.();
+      const started = performance.now();
+      await run();
+      if (round >= 0) (taken[name] ??= []).push(performance.now() - started);
+    }
+  }
+  for (const [name, values] of Object.entries(taken)) figures[name] = summarize(values);
+}
+
+function p50(name: string): number {
+  return figures[name]?.p50 ?? NaN;
+}
+
+async function latency(): Promise<void> {
+  say('latency, warm ...');
+  const gvisor = await hasRuntime('runsc');
+  await using warm = await Service.start({ PYEXEC_POOL_SIZE: '2' });
+  await interleave(WARM_SAMPLES, {
+    'bare python3 main.py': { run: barePython },
+    'exec, warm': { run: () => runPrint(warm), before: () => warm.whenPoolIsFull() },
+  });
+  judge('warm exec p50 / bare python3 p50', p50('exec, warm') / p50('bare python3 main.py'), '<=', 0.5);
+  judge(
+    'warm exec p99 / bare python3 p99',
+    (figures['exec, warm']?.p99 ?? NaN) / (figures['bare python3 main.py']?.p99 ?? NaN),
+    '<=',
+    1.5,
+  );
+
+  say('latency, cold and others ...');
+  await using cold = await Service.start({ PYEXEC_POOL_SIZE: '0' });
+  const others: Record<string, { run: () => Promise<void> }> = {
+    'exec, cold': { run: () => runPrint(cold) },
+    'dockerode loop, hardened': { run: () => dockerodeLife() },
+    'docker run, hardened': { run: dockerRun },
+  };
+  for (const [command, run] of [
+    ['bwrap', bubblewrap],
+    ['firejail', firejail],
+  ] as const) {
+    if (await isInstalled(command)) others[command] = { run };
+    else notes.push(`${command} is not installed and was left out`);
+  }
+  await interleave(COLD_SAMPLES, others);
+  judge('cold exec p50 / dockerode loop p50', p50('exec, cold') / p50('dockerode loop, hardened'), '<=', 1.1);
+
+  if (!gvisor) {
+    notes.push('the daemon has no runtime runsc; gVisor was left out');
+    return;
+  }
+  say('latency, gVisor ...');
+  await using sentry = await Service.start({ PYEXEC_RUNTIME: 'runsc', PYEXEC_POOL_SIZE: '2' });
+  await interleave(Math.ceil(COLD_SAMPLES / 2), {
+    'bare python3 (beside gVisor)': { run: barePython },
+    'exec, warm, gVisor': { run: () => runPrint(sentry), before: () => sentry.whenPoolIsFull() },
+    'dockerode loop, gVisor': { run: () => dockerodeLife('runsc') },
+  });
+  judge(
+    'warm exec under gVisor p50 / bare python3 p50',
+    p50('exec, warm, gVisor') / p50('bare python3 (beside gVisor)'),
+    '<=',
+    1.2,
+  );
+}
+
+/** Lives per second with several callers at once. */
+async function sustained(work: () => Promise<void>, concurrency: number): Promise<number> {
+  const until = performance.now() + THROUGHPUT_MS;
+  let done = 0;
+  await Promise.all(
+    Array.from({ length: concurrency }, async () => {
+      while (performance.now() < until) {
+        await work();
+        done += 1;
+      }
+    }),
+  );
+  return (done / THROUGHPUT_MS) * 1000;
+}
+
+async function throughput(): Promise<void> {
+  say('throughput ...');
+  await using service = await Service.start({ PYEXEC_POOL_SIZE: '4' });
+  const ours: number[] = [];
+  const loop: number[] = [];
+  for (let round = 0; round < 2; round += 1) {
+    ours.push(await sustained(() => runPrint(service), CONCURRENCY));
+    for (const concurrency of [2, CONCURRENCY]) loop.push(await sustained(() => dockerodeLife(), concurrency));
+  }
+  const best = Math.max(...loop);
+  notes.push(`throughput: ${Math.max(...ours).toFixed(1)} runs/s, dockerode loop at best ${best.toFixed(1)}/s`);
+  judge('sustained throughput / dockerode loop', Math.max(...ours) / best, '>=', 0.95);
+}
+
+async function streaming(): Promise<void> {
+  say('streaming 100 MB ...');
+  const code = `import sys\nfor _ in range(${String(OUTPUT_BYTES / 65_536)}): sys.stdout.write("x" * 65535 + "\\n")\n`;
+  await using service = await Service.start({ PYEXEC_POOL_SIZE: '1' });
+  await service.whenPoolIsFull();
+  const before = service.residentBytes();
+  let peak = before;
+  const ours: number[] = [];
+  const reference: number[] = [];
+  for (let round = 0; round < (isQuick ? 2 : 4); round += 1) {
+    const started = performance.now();
+    const { body } = await service.post(
+      '/api/v1/exec',
+      { 'content-type': 'application/json', accept: 'application/x-ndjson' },
+      JSON.stringify({ code, limits: { output_bytes: OUTPUT_BYTES } }),
+    );
+    let bytes = 0;
+    for await (const chunk of body) {
+      bytes += (chunk as Buffer).length;
+      peak = Math.max(peak, service.residentBytes());
+    }
+    if (bytes < OUTPUT_BYTES) throw new Error(`only ${String(bytes)} bytes arrived`);
+    ours.push((OUTPUT_BYTES / (performance.now() - started)) * 1000);
+    reference.push(await dockerRunOutput(code, OUTPUT_BYTES));
+  }
+  const [best, bestReference] = [Math.max(...ours), Math.max(...reference)];
+  notes.push(
+    `streaming: ${(best / 1e6).toFixed(0)} MB/s, docker run ${(bestReference / 1e6).toFixed(0)} MB/s; server memory grew by ${((peak - before) / 2 ** 20).toFixed(0)} MiB`,
+  );
+  judge('100 MB of output / docker run | cat', best / bestReference, '>=', 0.8);
+}
+
+async function upload(): Promise<void> {
+  say('uploading 100 MB ...');
+  const archive = pack();
+  archive.entry({ name: 'main.py' }, 'print(1)\n');
+  const file = Buffer.alloc(1_000_000, 'a');
+  for (let index = 0; index < UPLOAD_BYTES / file.length - 1; index += 1)
+    archive.entry({ name: `data/${String(index)}` }, file);
+  archive.finalize();
+  const parts: Buffer[] = [];
+  for await (const part of archive as AsyncIterable<Buffer>) parts.push(part);
+  const body = Buffer.concat(parts);
+  await using service = await Service.start({ PYEXEC_POOL_SIZE: '1', PYEXEC_MAX_UPLOAD_MB: '128' });
+  const before = service.residentBytes();
+  let peak = before;
+  const sampler = setInterval(() => {
+    peak = Math.max(peak, service.residentBytes());
+  }, 10);
+  const rates: number[] = [];
+  for (let round = 0; round < (isQuick ? 3 : 8); round += 1) {
+    // An entry point that is not there: refused after the whole archive was checked, before anything runs.
+    const started = performance.now();
+    const { statusCode, body: answer } = await service.post(
+      '/api/v1/exec?entrypoint=missing.py',
+      { 'content-type': 'application/x-tar' },
+      body,
+    );
+    await answer.dump();
+    if (statusCode !== 422) throw new Error(`answered ${String(statusCode)}`);
+    rates.push((body.length / (performance.now() - started)) * 1000);
+  }
+  clearInterval(sampler);
+  const { p50: rate } = summarize(rates);
+  notes.push(
+    `upload: ${(rate / 1e6).toFixed(0)} MB/s through validation; server memory grew by ${((peak - before) / 2 ** 20).toFixed(0)} MiB`,
+  );
+  judge('100 MB upload through validation, MB/s', rate / 1e6, '>=', 200);
+}
+
+async function burst(): Promise<void> {
+  say('a burst of 200 ...');
+  await using service = await Service.start({ PYEXEC_POOL_SIZE: '4', PYEXEC_MAX_QUEUE: '256' });
+  const started = performance.now();
+  const answers = await Promise.all(
+    Array.from({ length: 200 }, async () => {
+      const { statusCode, result } = await service.exec({ code: PROGRAM });
+      return statusCode === 429 || (statusCode === 200 && result['stdout'] === '1\n');
+    }),
+  );
+  const good = answers.filter(Boolean).length;
+  notes.push(`burst: 200 requests answered in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+  judge('burst of 200: answered as they should be', good / 200, '>=', 1);
+}
+
+function report(): void {
+  const rows = Object.entries(figures).map(([name, { samples, p50, p95, p99 }]) =>
+    [
+      name.padEnd(30),
+      ...[p50, p95, p99].map((value) => value.toFixed(1).padStart(8)),
+      String(samples).padStart(6),
+    ].join(' '),
+  );
+  say(`\n${'milliseconds'.padEnd(30)}      p50      p95      p99      n`);
+  for (const row of rows) say(row);
+  say(`\n${'target'.padEnd(48)} measured    wanted`);
+  for (const { target, measured, wanted, met } of ratios) {
+    say(`${target.padEnd(48)} ${measured.padStart(8)}  ${wanted.padStart(8)}  ${met ? 'met' : 'MISSED'}`);
+  }
+  for (const note of notes) say(`* ${note}`);
+  const folder = fileURLToPath(new URL('../docs/bench/', import.meta.url));
+  mkdirSync(folder, { recursive: true });
+  const machine = { cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, node: process.version };
+  writeFileSync(`${folder}results.json`, `${JSON.stringify({ machine, isQuick, figures, ratios, notes }, null, 2)}\n`);
+  writeFileSync(`${folder}latency.svg`, latencyChart(figures));
+}
+
+await latency();
+await throughput();
+await streaming();
+await upload();
+await burst();
+report();
