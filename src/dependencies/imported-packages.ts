@@ -5,7 +5,7 @@
  * and every form of import counts wherever it stands. Modules of the standard
  * library and modules the project brings itself are never taken for packages.
  */
-import type { SyntaxNode } from '@lezer/common';
+import type { SyntaxNode, Tree } from '@lezer/common';
 import { parser } from '@lezer/python';
 import { STANDARD_MODULES } from './standard-modules.ts';
 
@@ -56,10 +56,25 @@ export function packageOf(module: string): string {
   return Object.hasOwn(PACKAGE_OF, module) ? (PACKAGE_OF[module] ?? module) : module;
 }
 
+/** The search is a courtesy: code that is made to be hard to parse is not worth more of everybody's time. */
+const PARSE_MS_MAX = 150;
+
+function treeOf(code: string): Tree | undefined {
+  const parse = parser.startParse(code);
+  const giveUp = performance.now() + PARSE_MS_MAX;
+  while (performance.now() < giveUp) {
+    const tree = parse.advance();
+    if (tree) return tree;
+  }
+  return undefined;
+}
+
 /** Top-level names that the code imports absolutely, in the order they first appear. */
-export function importedModules(code: string): readonly string[] {
+export function importedModules(source: string): readonly string[] {
   const names = new Set<string>();
-  parser.parse(code).iterate({
+  // To Python neither of these is part of the text.
+  const code = source.replace(/^\uFEFF/, '').replaceAll(/\\\r?\n/g, ' ');
+  treeOf(code)?.iterate({
     enter: ({ name, node }) => {
       if (name !== 'ImportStatement') return;
       for (const module of modulesOf(node, code)) names.add(module);

@@ -36,6 +36,8 @@ const CANCEL_GRACE_MS = 700;
 const HELLO_DEADLINE_MS = 30_000;
 /** The supervisor's own diagnostics that are kept for the log. */
 const DIAGNOSTIC_BYTES_MAX = 4_096;
+/** Frames are joined to writes of about this size. */
+const WRITE_BYTES = 65_536;
 /** Output frames may exceed the kept bytes by this much before the container counts as broken. */
 const OUTPUT_SLACK_BYTES = 1 << 20;
 
@@ -58,6 +60,24 @@ export type Ending =
   | { readonly kind: 'out_of_memory' }
   /** The host had to end the container, because the supervisor did not. */
   | { readonly kind: 'backstop'; readonly cause: 'wall_ms' | 'cancelled'; readonly wallMs: number };
+
+async function* requestFrames(plan: RunPlan, project: Project): AsyncGenerator<Buffer> {
+  const { entryPoint, args, environment, preCommands, wantsLastValue, limits, onOverflow } = plan;
+  yield encodeJsonFrame(FRAME.RUN, {
+    entry: entryPoint,
+    args,
+    environment,
+    preCommands,
+    wantsLastValue,
+    limits,
+    onOverflow,
+  });
+  for await (const chunk of project.read()) yield encodeFrame(FRAME.ARCHIVE, chunk);
+  for (let offset = 0; offset < plan.stdin.length; offset += WRITE_BYTES) {
+    yield encodeFrame(FRAME.STDIN, plan.stdin.subarray(offset, offset + WRITE_BYTES));
+  }
+  yield encodeFrame(FRAME.RELEASE);
+}
 
 type Waiter = { readonly resolve: (frame: Frame | undefined) => void };
 
@@ -204,28 +224,23 @@ export class Sandbox {
     await this.#daemon.remove(this.containerId);
   }
 
+  /** Sends plan, project and stdin, then the release: a small run is one write. */
   async #send(plan: RunPlan, project: Project, signal: AbortSignal): Promise<void> {
-    const { entryPoint, args, environment, preCommands, wantsLastValue, limits, onOverflow } = plan;
-    await this.#write(
-      encodeJsonFrame(FRAME.RUN, {
-        entry: entryPoint,
-        args,
-        environment,
-        preCommands,
-        wantsLastValue,
-        limits,
-        onOverflow,
-      }),
-    );
-    for await (const chunk of project.read()) {
+    let batch: Buffer[] = [];
+    let batchBytes = 0;
+    const flush = async () => {
+      const data = batch.length === 1 && batch[0] ? batch[0] : Buffer.concat(batch, batchBytes);
+      batch = [];
+      batchBytes = 0;
+      await this.#write(data);
+    };
+    for await (const frame of requestFrames(plan, project)) {
       if (this.#ended || signal.aborted) return;
-      await this.#write(encodeFrame(FRAME.ARCHIVE, chunk));
+      batch.push(frame);
+      batchBytes += frame.length;
+      if (batchBytes >= WRITE_BYTES) await flush();
     }
-    for (let offset = 0; offset < plan.stdin.length; offset += 65_536) {
-      if (this.#ended || signal.aborted) return;
-      await this.#write(encodeFrame(FRAME.STDIN, plan.stdin.subarray(offset, offset + 65_536)));
-    }
-    await this.#write(encodeFrame(FRAME.RELEASE));
+    await flush();
   }
 
   /** Passes frames on until the exit frame; undefined when the container fell silent before it. */

@@ -2,7 +2,7 @@
  * Unpacks canonical tars with other people's readers, as the judges of what they
  * really hold: the system's `tar`, Python's `tarfile` and tar-stream.
  */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -38,6 +38,13 @@ with tarfile.open(fileobj=io.BytesIO(sys.stdin.buffer.read()), mode='r:') as tar
         found.append(entry)
 json.dump(found, sys.stdout)
 `;
+
+/** Whether a program is on this machine; tests that need it are skipped where it is not. */
+export function hasCommand(name: string): boolean {
+  return spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0;
+}
+
+export const HAS_PYTHON = hasCommand('python3');
 
 export function readWithPython(tar: Buffer): Found[] {
   const output = execFileSync('python3', ['-c', PYTHON], { input: tar, maxBuffer: 1 << 28 });

@@ -10,7 +10,7 @@ import { type ErrorCode, ServiceError } from '../../src/domain/errors.ts';
 import type { Project, ProjectEntry } from '../../src/domain/project.ts';
 import { DEFAULT_ARCHIVE_LIMITS, readProject, type ReadProjectOptions } from '../../src/archive/read-project.ts';
 
-export const CHUNK_SIZES = [1, 512, 1000, 65_536];
+const CHUNK_SIZES = [1, 512, 1000, 65_536];
 
 export interface Accepted {
   readonly accepted: true;

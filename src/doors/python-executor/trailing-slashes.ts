@@ -19,7 +19,7 @@ export function redirectTrailingSlashes(app: FastifyInstance): void {
       method,
       url: `${path}/`,
       schema: { hide: true },
-      onRequest: (request, reply) => {
+      onRequest: async (request, reply) => {
         const [target = '', ...query] = request.url.split('?');
         const location = [target.slice(0, -1), ...query].join('?');
         return reply.redirect(location, method === 'GET' ? 301 : 307);

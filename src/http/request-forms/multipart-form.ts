@@ -47,8 +47,8 @@ export async function readMultipartForm(request: FastifyRequest, context: FormCo
           asked = parseRunOptions(await readJson(part.file, Math.min(jsonBytesMax, bodyBytesMax), signal));
           break;
         default:
-          // Typed as a string, but absent where the part has no name.
-          throw unknownField((part.fieldname as string | undefined) ?? '');
+          // Typed as a string, but undefined where the part has no name.
+          throw unknownField(String(part.fieldname));
       }
     }
     if (!project) throw new ServiceError('missing_project', 'The form has no part "tar".');

@@ -40,7 +40,7 @@ VALUE_NOTE = (512, NOTE_BYTES - 512)
 # compile() flags: the tree instead of code; and the part of co_flags that `from __future__` sets.
 ONLY_AST = 0x400
 FUTURE_FLAGS = 0x1FF0000
-# prctl(2), and the fields of /proc/self/stat its memory map begins with: code, data, heap; the stack after the heap's end.
+# prctl(2), and the fields of /proc/self/stat its memory map begins with: code, data, heap; then the stack.
 PR_SET_MM, PR_SET_MM_MAP = 35, 14
 LAYOUT_FIELDS = (26, 27, 45, 46, 47)
 STACK_FIELD = 28
@@ -211,7 +211,8 @@ class Child:
             middle, end = start + len(command), start + len(command) + len(environment)
             # No auxiliary vector, and -1 for no other executable.
             layout += [start, middle, middle, end, 0, 0xFFFFFFFF << 32]
-            self.prctl(PR_SET_MM, PR_SET_MM_MAP, (ctypes.c_uint64 * len(layout))(*layout), ctypes.c_ulong(8 * len(layout)), 0)
+            memory_map = (ctypes.c_uint64 * len(layout))(*layout)
+            self.prctl(PR_SET_MM, PR_SET_MM_MAP, memory_map, ctypes.c_ulong(ctypes.sizeof(memory_map)), 0)
         except (OSError, ValueError, LookupError):
             pass
 

@@ -1,6 +1,11 @@
 /** One layer of gzip and nothing else: T49-T52. */
+import { randomBytes } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { constants, createGzip, crc32, deflateRawSync, gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
+import { DEFAULT_ARCHIVE_LIMITS } from '../../../src/archive/archive-limits.ts';
+import { gunzip } from '../../../src/archive/gunzip.ts';
 import { archive, file, pax } from '../../support/hostile-archives.ts';
 import { expectAccepted, expectRefused, judge, judgeInChunks } from '../../support/archive-verdict.ts';
 
@@ -131,6 +136,47 @@ describe('damaged gzip', () => {
 
   it('T51 is found even where the tar had come to its end', async () => {
     await expectRefused(member(tar, { checksum: 1 }), 'invalid_gzip');
+  });
+});
+
+describe('damage in the middle of compressed data', () => {
+  const flush = { level: 0, finishFlush: constants.Z_FULL_FLUSH };
+  const invalidBlock = Buffer.alloc(16, 0xff);
+
+  it('T51 gets one verdict, whether or not a fault in the tar came out before it', async () => {
+    const faulty = archive(file('../escape'), file('noise.bin', noise));
+    const deflated = Buffer.concat([deflateRawSync(faulty, flush), invalidBlock]);
+    await expectRefused(member(faulty, { deflated }), 'invalid_gzip', { chunkSizes: [1, 7, 1000, 65_536] });
+  });
+
+  it('T51 loses nothing of what came out before it, however slow the reader', async () => {
+    const content = randomBytes(400_000);
+    for (let length = 120_000; length < 400_000; length += 13_001) {
+      const deflated = Buffer.concat([deflateRawSync(content.subarray(0, length), flush), invalidBlock]);
+      const lengths = [];
+      for (const pauseMs of [0, 5]) {
+        let delivered = 0;
+        const reading = (async () => {
+          for await (const piece of gunzip(Readable.from([member(content, { deflated })]), DEFAULT_ARCHIVE_LIMITS)) {
+            delivered += piece.length;
+            if (pauseMs > 0) await sleep(pauseMs);
+          }
+        })();
+        await expect(reading).rejects.toMatchObject({ code: 'invalid_gzip' });
+        lengths.push(delivered);
+      }
+      expect(lengths[1], `${length} bytes before the damage`).toBe(lengths[0]);
+    }
+  });
+
+  it('T51 of a header without end is given up soon', async () => {
+    let sent = 0;
+    const endless = async function* () {
+      yield Buffer.from([0x1f, 0x8b, 8, 0x08, 0, 0, 0, 0, 0, 3]);
+      for (; sent < 1000; sent++) yield Buffer.alloc(65_536, 'A');
+    };
+    expect(await judge(endless())).toMatchObject({ code: 'invalid_gzip' });
+    expect(sent).toBeLessThan(10);
   });
 });
 

@@ -30,6 +30,8 @@ describe('T34 a truncated archive', () => {
   it('names the entry that is cut off', async () => {
     const refusal = await expectRefused(main.subarray(0, 900), 'truncated');
     expect(refusal.members).toEqual({ entry: 'main.py' });
+    const inHeader = await expectRefused(Buffer.concat([main, pax({ path: 'a' }).subarray(0, 900)]), 'truncated');
+    expect(inHeader.members).toEqual({});
   });
 });
 

@@ -75,6 +75,20 @@ const refused: readonly Refusal[] = [
     entry({ name: 'd', type: '5' }, 'x'),
   ],
   [
+    'T26 a directory of 1,024 bytes by PAX, without a body',
+    'invalid_header',
+    main,
+    pax({ size: '1024' }),
+    directory('d'),
+  ],
+  [
+    'T26 a directory whose PAX size hides its own, without a body',
+    'invalid_header',
+    main,
+    pax({ size: '0' }),
+    directory('d', { size: 1024 }),
+  ],
+  [
     'T27 a link with a tar in its body',
     'invalid_header',
     main,

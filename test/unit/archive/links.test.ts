@@ -32,7 +32,7 @@ function nestedLinks(): Buffer[] {
 
 /** l00 -> end, l01 -> l00, ... so that the last link needs `count` of them. */
 function chain(count: number): Buffer[] {
-  const name = (i: number) => `l${String(i).padStart(3, '0')}`;
+  const name = (i: number) => `l${String(i).padStart(5, '0')}`;
   return Array.from({ length: count }, (_, i) => symlink(name(i), i === 0 ? 'main.py' : name(i - 1)));
 }
 
@@ -164,10 +164,14 @@ describe('links that are accepted', () => {
     ['to a directory, with a slash', 'pkg/', file('pkg/x.py')],
     ['through a link that climbs, when that stays inside', 'pkg/up/main.py', symlink('pkg/up', '..')],
     ['with . and empty components', './pkg//x.py', file('pkg/x.py')],
-    ['in a chain of 40', 'l038', ...chain(39)],
+    ['in a chain of 40', 'l00038', ...chain(39)],
   ])('%s', async (_what, target, ...rest) => {
     const verdict = await expectAccepted(archive(main, symlink('link', target), ...rest));
     expect(listing(verdict)).toContain(`link -> ${target}`);
+  });
+
+  it('a link through a missing name and one that is a link elsewhere', async () => {
+    await expectAccepted(archive(main, symlink('pkg/up', '..'), symlink('pkg/l', 'missing/up/../../..')));
   });
 
   it('a link of a subdirectory that climbs to the root and no further', async () => {
@@ -200,6 +204,10 @@ describe('the work of following links', () => {
     const target = 'x/'.repeat(45);
     const links = Array.from({ length: 23_000 }, (_, i) => symlink(`l${i}`, target));
     await expectRefused(archive(main, ...links), 'link_loop', { chunkSizes: [65_536] });
+  });
+
+  it('needs no stack for a chain of 20,000', async () => {
+    await expectRefused(archive(main, ...chain(20_000).reverse()), 'link_loop', { chunkSizes: [65_536] });
   });
 
   it('does not grow with a tower of links that double', async () => {

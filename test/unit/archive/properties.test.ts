@@ -8,7 +8,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { archive, directory, file, gnuLong, pax, seal, symlink } from '../../support/hostile-archives.ts';
 import { chunked, judge, judgeInChunks } from '../../support/archive-verdict.ts';
-import { unpackWithTar } from '../../support/archive-extraction.ts';
+import { HAS_PYTHON, unpackWithTar } from '../../support/archive-extraction.ts';
 
 const valid = archive(
   pax({ comment: 'c' }, 'g'),
@@ -116,7 +116,7 @@ describe('a mutated archive', () => {
           }
         }
       }),
-      { numRuns: 600 },
+      { numRuns: 300 },
     );
     // The mutations reach far beyond the checksum.
     expect(codes.size).toBeGreaterThan(8);
@@ -213,33 +213,39 @@ describe('links', () => {
   const target = fc.array(step, { minLength: 1, maxLength: 5 }).map((parts) => parts.join('/'));
   const links = fc.array(fc.tuple(place, target), { minLength: 1, maxLength: 7 });
 
-  it('are accepted exactly when a real file system keeps all of them inside', async () => {
-    const samples = fc.sample(links, 1500).map((all) => {
-      const taken = new Set<string>();
-      // Every link at a place of its own, with none above or below another.
-      return all.filter(([path]) => {
-        if ([...taken].some((other) => other === path || other.startsWith(`${path}/`) || path.startsWith(`${other}/`)))
-          return false;
-        taken.add(path);
-        return true;
+  it.skipIf(!HAS_PYTHON)(
+    'are accepted exactly when a real file system keeps all of them inside',
+    async () => {
+      const samples = fc.sample(links, 1500).map((all) => {
+        const taken = new Set<string>();
+        // Every link at a place of its own, with none above or below another.
+        return all.filter(([path]) => {
+          if (
+            [...taken].some((other) => other === path || other.startsWith(`${path}/`) || path.startsWith(`${other}/`))
+          )
+            return false;
+          taken.add(path);
+          return true;
+        });
       });
-    });
-    const output = execFileSync('python3', ['-c', ORACLE], { input: JSON.stringify(samples), maxBuffer: 1 << 26 });
-    const answers = JSON.parse(output.toString()) as string[][];
+      const output = execFileSync('python3', ['-c', ORACLE], { input: JSON.stringify(samples), maxBuffer: 1 << 26 });
+      const answers = JSON.parse(output.toString()) as string[][];
 
-    const counts = { accepted: 0, link_escape: 0, link_loop: 0 };
-    for (const [i, all] of samples.entries()) {
-      const tar = archive(file('main.py'), ...all.map(([path, to]) => symlink(path, to)));
-      const verdict = await judge(chunked(tar, 65_536));
-      const code = verdict.accepted ? 'accepted' : verdict.code;
-      const answer = answers[i] as string[];
-      const what = JSON.stringify({ all, answer, code });
-      if (code === 'accepted') expect(new Set(answer), what).toEqual(new Set(['inside']));
-      else if (code === 'link_escape') expect(answer, what).toContain('outside');
-      // The kernel gives up at a missing name, before it comes to a circle behind it.
-      else expect(answer.includes('loop') || all.some(([, to]) => to.includes('..')), what).toBe(true);
-      counts[code as keyof typeof counts]++;
-    }
-    expect(Math.min(counts.accepted, counts.link_escape, counts.link_loop)).toBeGreaterThan(20);
-  }, 60_000);
+      const counts = { accepted: 0, link_escape: 0, link_loop: 0 };
+      for (const [i, all] of samples.entries()) {
+        const tar = archive(file('main.py'), ...all.map(([path, to]) => symlink(path, to)));
+        const verdict = await judge(chunked(tar, 65_536));
+        const code = verdict.accepted ? 'accepted' : verdict.code;
+        const answer = answers[i] as string[];
+        const what = JSON.stringify({ all, answer, code });
+        if (code === 'accepted') expect(new Set(answer), what).toEqual(new Set(['inside']));
+        else if (code === 'link_escape') expect(answer, what).toContain('outside');
+        // The kernel gives up at a missing name, before it comes to a circle behind it.
+        else expect(answer.includes('loop') || all.some(([, to]) => to.includes('..')), what).toBe(true);
+        counts[code as keyof typeof counts]++;
+      }
+      expect(Math.min(counts.accepted, counts.link_escape, counts.link_loop)).toBeGreaterThan(20);
+    },
+    60_000,
+  );
 });

@@ -14,6 +14,8 @@ import { archive, directory, entry, file, gnuLong, pax, symlink } from '../../su
 import {
   byPath,
   type Found,
+  HAS_PYTHON,
+  hasCommand,
   readWithPython,
   readWithTarStream,
   sha256,
@@ -114,7 +116,7 @@ describe('an accepted archive', () => {
             .map(({ path, kind, linkTarget }) => ({ path, kind, linkTarget }))
             .sort(byPath);
           expect(claimed).toEqual(expected.map(({ path, kind, target }) => ({ path, kind, linkTarget: target })));
-          expect(readWithPython(verdict.tar)).toEqual(expected);
+          if (HAS_PYTHON) expect(readWithPython(verdict.tar)).toEqual(expected);
           expect(unpackWithTar(verdict.tar)).toEqual(expected);
           expect(await readWithTarStream(verdict.tar)).toEqual(expected);
 
@@ -123,9 +125,9 @@ describe('an accepted archive', () => {
           expect(again).toEqual(verdict);
         },
       ),
-      { numRuns: 40 },
+      { numRuns: 25 },
     );
-    expect(accepted).toBeGreaterThan(20);
+    expect(accepted).toBeGreaterThan(10);
   }, 60_000);
 
   it('has its parents before their children', async () => {
@@ -194,7 +196,7 @@ describe('archives of real packers', () => {
     });
   });
 
-  it.each(['USTAR_FORMAT', 'GNU_FORMAT', 'PAX_FORMAT'])(
+  it.skipIf(!HAS_PYTHON).each(['USTAR_FORMAT', 'GNU_FORMAT', 'PAX_FORMAT'])(
     'tarfile with %s, from files without directory entries',
     async (format) => {
       const script = `
@@ -219,7 +221,7 @@ with tarfile.open(fileobj=sys.stdout.buffer, mode='w|', format=tarfile.${format}
     expect(listing(await expectAccepted(archive(...parts)))).toEqual(['pkg/', 'main.py']);
   });
 
-  it('git archive', async () => {
+  it.skipIf(!hasCommand('git'))('git archive', async () => {
     const git = (...args: string[]) =>
       execFileSync('git', ['-c', 'user.name=t', '-c', 'user.email=t@example.org', ...args], { cwd: root });
     git('init', '-q');
@@ -294,9 +296,16 @@ describe('a project built from contents', () => {
   });
 
   it('stops when it is aborted', async () => {
+    const controller = new AbortController();
     const reason = new Error('gone');
-    await expect(
-      buildProject([{ path: 'a', content }], { ...options, signal: AbortSignal.abort(reason) }),
-    ).rejects.toBe(reason);
+    let taken = 0;
+    const files = function* () {
+      for (; taken < 10; taken++) {
+        yield { path: `f${taken}`, content };
+        controller.abort(reason);
+      }
+    };
+    await expect(buildProject(files(), { ...options, signal: controller.signal })).rejects.toBe(reason);
+    expect(taken).toBe(1);
   });
 });

@@ -1,0 +1,5 @@
+"""Units and what they are worth."""
+
+from .catalogue import Catalogue
+
+__all__ = ["Catalogue"]

@@ -1,0 +1,2 @@
+class UnitsError(Exception):
+    """What the caller asked for has no answer."""

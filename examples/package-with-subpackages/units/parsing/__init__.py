@@ -1,0 +1,5 @@
+"""Text in, a request out."""
+
+from .grammar import Request, parse
+
+__all__ = ["Request", "parse"]

@@ -1,0 +1,112 @@
+/** Warm sandboxes of the real daemon: refilled, replaced when they died or are out of date, gone at the end. */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { containersOf, docker, until } from '../../support/docker-containers.ts';
+import { runRequest, startEngine, type TestEngine } from '../../support/engine.ts';
+
+async function readyCount({ engine }: TestEngine): Promise<number> {
+  const { body } = await engine.metrics.render();
+  return Number(/^pyexec_pool_ready (\d+)$/m.exec(body)?.[1]);
+}
+const full = (engine: TestEngine, size: number) =>
+  until(`${String(size)} are ready`, async () => (await readyCount(engine)) === size, 40_000);
+
+test('a member is used once, and another takes its place', async () => {
+  const instance = `test-${randomUUID()}`;
+  await using engine = await startEngine({ PYEXEC_INSTANCE: instance, PYEXEC_POOL_SIZE: '2' });
+  await full(engine, 2);
+  const seen = new Set((await containersOf(instance)).map(({ Id }) => Id));
+  const hostnames = new Set<string>();
+  for (let turn = 0; turn < 4; turn += 1) {
+    const { stdout } = await engine.run(
+      'import os; open("/tmp/mark", "x"); print(os.listdir("/work"), os.getpid() > 1)',
+    );
+    expect(stdout).toBe("['main.py'] True\n");
+    await full(engine, 2);
+    for (const { Id } of await containersOf(instance)) seen.add(Id);
+    hostnames.add(String(stdout));
+  }
+  expect(seen.size).toBeGreaterThanOrEqual(6);
+});
+
+test('a member that was killed from outside is never handed out, and is replaced', async () => {
+  const instance = `test-${randomUUID()}`;
+  await using engine = await startEngine({ PYEXEC_INSTANCE: instance, PYEXEC_POOL_SIZE: '2' });
+  await full(engine, 2);
+  const dead = await containersOf(instance);
+  await Promise.all(dead.map(({ Id }) => docker.getContainer(Id).kill()));
+  // The streams of dead containers end a moment after the daemon says that they are dead.
+  await sleep(1_000);
+  for (let turn = 0; turn < 3; turn += 1) expect((await engine.run('print("ok")')).stdout).toBe('ok\n');
+  await until('the dead are removed', async () => {
+    const left = new Set((await containersOf(instance)).map(({ Id }) => Id));
+    return dead.every(({ Id }) => !left.has(Id));
+  });
+  await full(engine, 2);
+});
+
+test('limits other than the default are applied to a warm member', async () => {
+  await using engine = await startEngine({ PYEXEC_POOL_SIZE: '1' });
+  await full(engine, 1);
+  const limit = 200 << 20;
+  const program = `
+for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+    try: print(open(path).read().strip()); break
+    except FileNotFoundError: pass
+`;
+  const { stdout } = await engine.run(program, runRequest({ limits: { memory_bytes: limit, disk_bytes: 64 << 20 } }));
+  expect(stdout).toBe(`${String(limit)}\n`);
+});
+
+test('an image built anew under the same name replaces the members made of the old one', async () => {
+  const instance = `test-${randomUUID()}`;
+  const repo = `pyexec/test-${randomUUID().slice(0, 8)}`;
+  const image = `${repo}:latest`;
+  await docker.getImage('pyexec/slim:latest').tag({ repo, tag: 'latest' });
+  try {
+    await using engine = await startEngine({
+      PYEXEC_INSTANCE: instance,
+      PYEXEC_POOL_IMAGES: `${image}=1`,
+    });
+    await full(engine, 1);
+    const [old] = await containersOf(instance);
+
+    const scratch = await docker.createContainer({ Image: 'pyexec/slim:latest', Entrypoint: ['true'] });
+    await scratch.commit({ repo, tag: 'latest', comment: 'anew', changes: 'LABEL test.anew=1' });
+    await scratch.remove();
+    const { Id: anew } = await docker.getImage(image).inspect();
+    expect(anew).not.toBe(old?.ImageID);
+
+    // Looked for every 15 s, and what a name means is remembered for 10 s.
+    await until(
+      'the member is made of the new image',
+      async () => {
+        const members = await containersOf(instance);
+        return members.length === 1 && members[0]?.ImageID === anew;
+      },
+      50_000,
+    );
+    const execution = await engine.run('print("anew")', { image });
+    expect(execution.stdout).toBe('anew\n');
+  } finally {
+    await until('the image is removed', () =>
+      docker
+        .getImage(image)
+        .remove({ force: true })
+        .then(
+          () => true,
+          () => false,
+        ),
+    );
+  }
+}, 90_000);
+
+test('closing leaves nothing, also while the pool is being filled', async () => {
+  const instance = `test-${randomUUID()}`;
+  {
+    await using _engine = await startEngine({ PYEXEC_INSTANCE: instance, PYEXEC_POOL_SIZE: '6' });
+    await until('some are there', async () => (await containersOf(instance)).length >= 1);
+  }
+  expect(await containersOf(instance)).toEqual([]);
+});

@@ -1,0 +1,146 @@
+/** The real service as its own process, on a free port, under an instance name of its own. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { createServer, type AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+const BOOT_TIMEOUT_MS = 30_000;
+
+export interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stderr: string;
+}
+
+export type Settings = Readonly<Record<string, string>>;
+
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+function launch(settings: Settings, args: readonly string[] = []): { child: ChildProcess; ended: Promise<Ended> } {
+  // Nothing of this process's environment, so that a setting of the machine changes no test.
+  const { PATH, HOME, TMPDIR } = process.env;
+  const inherited = Object.fromEntries(
+    Object.entries({ PATH, HOME, TMPDIR }).filter(([, value]) => value !== undefined),
+  );
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    env: { ...inherited, ...settings },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let stderr = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  child.stdout.resume();
+  const ended = new Promise<Ended>((resolve) => {
+    child.on('close', (code, signal) => {
+      resolve({ code, signal, stderr });
+    });
+  });
+  return { child, ended };
+}
+
+/** Starts the service where it is expected to refuse, and waits for its end. */
+export async function runService(settings: Settings, args: readonly string[] = []): Promise<Ended> {
+  const { child, ended } = launch(settings, args);
+  const timer = setTimeout(() => child.kill('SIGKILL'), BOOT_TIMEOUT_MS);
+  const result = await ended;
+  clearTimeout(timer);
+  return result;
+}
+
+export class ServiceProcess implements AsyncDisposable {
+  readonly instance: string;
+  readonly url: string;
+  readonly ended: Promise<Ended>;
+  readonly #child: ChildProcess;
+
+  private constructor(child: ChildProcess, ended: Promise<Ended>, instance: string, url: string) {
+    this.#child = child;
+    this.ended = ended;
+    this.instance = instance;
+    this.url = url;
+  }
+
+  /** Resolves when the service answers. Dispose it: `await using`. */
+  static async start(settings: Settings = {}): Promise<ServiceProcess> {
+    const port = settings['PYEXEC_PORT'] ?? String(await freePort());
+    const instance = settings['PYEXEC_INSTANCE'] ?? `test-${randomUUID()}`;
+    const { child, ended } = launch({
+      PYEXEC_POOL_SIZE: '0',
+      PYEXEC_LOG_LEVEL: 'warn',
+      ...settings,
+      PYEXEC_PORT: port,
+      PYEXEC_INSTANCE: instance,
+    });
+    const service = new ServiceProcess(child, ended, instance, `http://127.0.0.1:${port}`);
+    let end: Ended | undefined;
+    void ended.then((result) => (end = result));
+    for (const deadline = performance.now() + BOOT_TIMEOUT_MS; ; await sleep(50)) {
+      if (end) throw new Error(`the service ended: ${JSON.stringify(end)}`);
+      if (
+        await service.get('/health').then(
+          ({ status }) => status === 200,
+          () => false,
+        )
+      )
+        return service;
+      if (performance.now() > deadline) {
+        child.kill('SIGKILL');
+        throw new Error('the service does not answer');
+      }
+    }
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name);
+  }
+
+  /** As when whoever reads the log goes away. */
+  closeStdout(): void {
+    this.#child.stdout?.destroy();
+  }
+
+  get(path: string): Promise<Response> {
+    return fetch(`${this.url}${path}`, { signal: AbortSignal.timeout(10_000) });
+  }
+
+  /** POST /api/v1/exec with this program. */
+  exec(
+    code: string,
+    options: { headers?: Readonly<Record<string, string>>; signal?: AbortSignal; detach?: boolean } = {},
+  ): Promise<Response> {
+    return fetch(`${this.url}/api/v1/exec`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...options.headers },
+      body: JSON.stringify({ code, ...(options.detach ? { detach: true } : {}) }),
+      signal: options.signal ?? AbortSignal.timeout(60_000),
+    });
+  }
+
+  /** Starts a run without waiting for it; resolves with its id. */
+  async submit(code: string): Promise<string> {
+    const response = await this.exec(code, { headers: { prefer: 'respond-async' } });
+    if (response.status !== 202) throw new Error(`${String(response.status)} ${await response.text()}`);
+    return ((await response.json()) as { execution_id: string }).execution_id;
+  }
+
+  async execution(
+    id: string,
+  ): Promise<{ status: string; outcome?: { kind: string; reason?: string }; stdout: string }> {
+    const response = await this.get(`/api/v1/executions/${id}`);
+    return (await response.json()) as { status: string; outcome?: { kind: string; reason?: string }; stdout: string };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#child.kill('SIGTERM');
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), 20_000);
+    await this.ended;
+    clearTimeout(timer);
+  }
+}

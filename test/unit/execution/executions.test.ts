@@ -1,0 +1,222 @@
+/** The story of an execution with a sandbox that does what the test says: everything is given back, the end comes once. */
+import { describe, expect, test } from 'vitest';
+import { RunSlots } from '../../../src/admission/run-slots.ts';
+import { ServiceError } from '../../../src/domain/errors.ts';
+import type { RunRequest } from '../../../src/domain/plan.ts';
+import type { Project } from '../../../src/domain/project.ts';
+import type { ExecutionRecord } from '../../../src/execution/execution-record.ts';
+import { Executions, type ExecutionMilestone, type ExecutionsOptions } from '../../../src/execution/executions.ts';
+import type { Lease } from '../../../src/sandbox/cold-start.ts';
+import { SandboxBroken, type Ending, type RunSink } from '../../../src/sandbox/sandbox.ts';
+import { MemoryStore } from '../../../src/store/memory-store.ts';
+import { PLAN, reported } from './plan-and-report.ts';
+
+const REQUEST: RunRequest = {
+  args: [],
+  stdin: new Uint8Array(),
+  environment: {},
+  limits: {},
+  onOverflow: 'truncate',
+  wantsNetwork: false,
+  preCommands: [],
+};
+
+type Run = (sink: RunSink, signal: AbortSignal) => Promise<Ending>;
+
+function setup(run: Run, change: Partial<ExecutionsOptions> = {}, queueMax = 2) {
+  const slots = new RunSlots({ concurrent: 1, queueMax });
+  const store = new MemoryStore<ExecutionRecord>({ ttlMs: 60_000, bytesMax: 1 << 20 });
+  const milestones: ExecutionMilestone[] = [];
+  const counts = { released: 0, disposed: 0 };
+  const executions = new Executions({
+    policy: {
+      defaults: { ...PLAN.limits, disk_bytes: 1 << 20, memory_bytes: 1 << 28 },
+      maxima: { ...PLAN.limits, disk_bytes: 1 << 20, memory_bytes: 1 << 28 },
+      runtime: 'runc',
+      network: 'none',
+      stdinBytesMax: 10,
+    },
+    slots,
+    store,
+    resolveImage: () => Promise.resolve({ reference: 'a', id: 'sha256:a' }),
+    startSandbox: () =>
+      Promise.resolve({
+        sandbox: { run: (_plan, _project, sink, signal) => run(sink, signal) } as Lease['sandbox'],
+        release: () => {
+          counts.released += 1;
+          return Promise.resolve();
+        },
+      }),
+    observe: (milestone) => milestones.push(milestone),
+    ...change,
+  });
+  const project = (): Project => ({
+    entries: [{ path: 'main.py', kind: 'file', sizeBytes: 1, executable: false }],
+    contentBytes: 1,
+    tarBytes: 1,
+    sha256: '',
+    read: () => {
+      throw new Error('not read here');
+    },
+    dispose: () => {
+      counts.disposed += 1;
+      return Promise.resolve();
+    },
+  });
+  const submit = (request: Partial<RunRequest> = {}) => executions.submit({ ...REQUEST, ...request }, project());
+  return { executions, slots, store, milestones, counts, submit };
+}
+
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+const untilAborted: Run = (_sink, signal) =>
+  new Promise((resolve) => {
+    const end = () => {
+      resolve(reported({ exitCode: null, signal: 9, cause: 'cancelled' }));
+    };
+    if (signal.aborted) end();
+    else signal.addEventListener('abort', end, { once: true });
+  });
+
+describe('however a run ends', () => {
+  test.each<[string, Run, object]>([
+    ['a report', () => Promise.resolve(reported({ exitCode: 4 })), { kind: 'exited', exit_code: 4 }],
+    [
+      'a broken sandbox',
+      () => Promise.reject(new SandboxBroken('x')),
+      { kind: 'infrastructure_error', code: 'sandbox_failed' },
+    ],
+    [
+      'a refusal of ours',
+      () => Promise.reject(new ServiceError('sandbox_unavailable', 'x')),
+      { kind: 'infrastructure_error', code: 'sandbox_unavailable' },
+    ],
+    [
+      'a fault of ours',
+      () => Promise.reject(new Error('/host/path')),
+      { kind: 'infrastructure_error', code: 'internal' },
+    ],
+  ])('%s: one end, and container, project and place are given back', async (_, run, outcome) => {
+    const { submit, counts, slots, milestones, executions } = setup(run);
+    const submitted = await submit();
+    await submitted.ended;
+    await turn();
+    expect(submitted.snapshot().outcome).toMatchObject(outcome);
+    expect(JSON.stringify(submitted.snapshot())).not.toContain('/host/path');
+    expect(counts).toEqual({ released: 1, disposed: 1 });
+    expect([slots.running, executions.activeCount]).toEqual([0, 0]);
+    expect(milestones.map(({ kind }) => kind)).toEqual(['accepted', 'acquired', 'ended']);
+  });
+
+  test('a sandbox that cannot be started', async () => {
+    const { submit, counts, slots } = setup(untilAborted, {
+      startSandbox: () => Promise.reject(new ServiceError('sandbox_unavailable', 'No.')),
+    });
+    const submitted = await submit();
+    await submitted.ended;
+    await turn();
+    expect(submitted.snapshot()).toMatchObject({ status: 'failed', exit_code: -1 });
+    expect([counts.disposed, slots.running]).toEqual([1, 0]);
+  });
+
+  test('the place is free only when the container is gone', async () => {
+    let gone: () => void = () => undefined;
+    const { submit, slots } = setup(() => Promise.resolve(reported()), {
+      startSandbox: () =>
+        Promise.resolve({
+          sandbox: { run: () => Promise.resolve(reported()) } as unknown as Lease['sandbox'],
+          release: () => new Promise<void>((resolve) => (gone = resolve)),
+        }),
+    });
+    const submitted = await submit();
+    await submitted.ended;
+    await turn();
+    expect(slots.running).toBe(1);
+    gone();
+    await turn();
+    expect(slots.running).toBe(0);
+  });
+});
+
+describe('a refusal', () => {
+  test.each<[string, Partial<RunRequest>, string]>([
+    ['of a limit', { limits: { pids: 10_000 } }, 'limit_too_high'],
+    ['of the network', { wantsNetwork: true }, 'network_not_allowed'],
+    ['of the entry point', { entryPoint: { kind: 'script', path: '-c' } }, 'invalid_entrypoint'],
+  ])('%s takes no place, stores nothing and frees the project', async (_, request, code) => {
+    const { submit, counts, slots, store } = setup(untilAborted);
+    await expect(submit(request)).rejects.toMatchObject({ code });
+    expect([counts.disposed, slots.running, store.size]).toEqual([1, 0, 0]);
+  });
+
+  test('for want of room stores nothing and frees the project', async () => {
+    const { submit, counts, store } = setup(untilAborted, {}, 0);
+    const running = await submit();
+    await expect(submit()).rejects.toMatchObject({ code: 'queue_full' });
+    expect([counts.disposed, store.size]).toEqual([1, 1]);
+    running.cancel('requested');
+    await running.ended;
+  });
+});
+
+describe('cancelling', () => {
+  test('a run that waits ends it without a container', async () => {
+    const { submit, counts } = setup(untilAborted);
+    const running = await submit();
+    const waiting = await submit();
+    waiting.cancel('requested');
+    await waiting.ended;
+    expect(waiting.snapshot()).toMatchObject({ status: 'killed', outcome: { kind: 'cancelled', reason: 'requested' } });
+    expect(counts.released).toBe(0);
+    running.cancel('client_disconnected');
+    await running.ended;
+    expect(running.snapshot().outcome).toEqual({ kind: 'cancelled', reason: 'client_disconnected' });
+  });
+
+  test('one that broke because it was cancelled is cancelled, not broken', async () => {
+    const { submit } = setup(
+      (_sink, signal) =>
+        new Promise((_, reject) => {
+          signal.addEventListener('abort', () => {
+            reject(new SandboxBroken('gone'));
+          });
+        }),
+    );
+    const running = await submit();
+    await turn();
+    running.cancel('requested');
+    await running.ended;
+    expect(running.snapshot().outcome).toEqual({ kind: 'cancelled', reason: 'requested' });
+  });
+});
+
+describe('draining', () => {
+  test('refuses new work, lets runs finish, then cancels the rest', async () => {
+    const { executions, submit } = setup(untilAborted);
+    const [running, waiting] = [await submit(), await submit()];
+    const drained = executions.drain(20);
+    await expect(submit()).rejects.toMatchObject({ code: 'shutting_down', retryAfterSeconds: 5 });
+    await drained;
+    for (const each of [running, waiting]) {
+      expect(each.snapshot().outcome).toEqual({ kind: 'cancelled', reason: 'shutdown' });
+    }
+    expect(executions.activeCount).toBe(0);
+  });
+
+  test('does not miss a run whose image was being looked up when it began', async () => {
+    let resolve: (image: { reference: string; id: string }) => void = () => undefined;
+    const { executions, submit, counts } = setup(untilAborted, {
+      resolveImage: () => new Promise((found) => (resolve = found)),
+    });
+    const submitted = submit();
+    submitted.catch(() => undefined);
+    await executions.drain(0);
+    resolve({ reference: 'a', id: 'sha256:a' });
+    await expect(submitted).rejects.toMatchObject({ code: 'shutting_down' });
+    expect([executions.activeCount, counts.disposed]).toEqual([0, 1]);
+  });
+});
+
+test('an id that is not there is not found', () => {
+  const { executions } = setup(untilAborted);
+  expect(() => executions.get('exe_nobody')).toThrow(expect.objectContaining({ code: 'not_found' }));
+});
