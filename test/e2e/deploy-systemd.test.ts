@@ -8,21 +8,22 @@ import { SETTINGS } from '../../src/config/config.ts';
 
 const FOLDER = join(ROOT, 'deploy', 'systemd');
 const EXPOSURE_MAX = 2;
+const tool = which('systemd-analyze');
 
 const analyze = (...args: string[]) => {
-  const { status, stdout, stderr } = spawnSync('systemd-analyze', args, { encoding: 'utf8' });
+  const { status, stdout, stderr } = spawnSync(tool ?? '', args, { encoding: 'utf8' });
   return { status, printed: `${stdout}${stderr}` };
 };
 
 describe('deploy/systemd', () => {
-  it.skipIf(which('systemd-analyze') === undefined)('the units are understood, every line of them', () => {
+  it.skipIf(tool === undefined)('the units are understood, every line of them', () => {
     const units = readdirSync(FOLDER).filter((file) => !file.endsWith('.json'));
     const { status, printed } = analyze('verify', '--man=no', ...units.map((file) => join(FOLDER, file)));
     expect(printed).not.toMatch(/pyexec|sandboxes/);
     expect(status).toBe(0);
   });
 
-  it.skipIf(which('systemd-analyze') === undefined)('the service is confined', () => {
+  it.skipIf(tool === undefined)('the service is confined', () => {
     const { printed } = analyze('security', '--offline=yes', join(FOLDER, 'pyexec.service'));
     expect(Number(/exposure level for pyexec\.service: ([\d.]+)/.exec(printed)?.[1] ?? 10)).toBeLessThan(EXPOSURE_MAX);
   });

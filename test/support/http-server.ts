@@ -140,7 +140,6 @@ export async function startHttp(options: TestServerOptions = {}): Promise<TestSe
     images: () =>
       Promise.resolve([{ reference: 'pyexec/slim:latest', id: 'sha256:1', labels: { a: 'b' }, sizeBytes: 7 }]),
     readiness: () => Promise.resolve({ ready: true, checks: { docker: { ok: true } } }),
-    isolation: () => Promise.resolve({ runtime: 'runc' } as never),
     renderMetrics: () => Promise.resolve({ contentType: 'text/plain; version=0.0.4; charset=utf-8', body: 'up 1\n' }),
     isolation: () =>
       Promise.resolve({
@@ -208,8 +207,7 @@ function leaseOf(program: Program, plans: RunPlan[]): Lease {
 }
 
 /** The smallest project there is. */
-export const tar = (code = 'print(1)\n'): Buffer<ArrayBuffer> =>
-  Buffer.from(archive(file('main.py', code))) as Buffer<ArrayBuffer>;
+export const tar = (code = 'print(1)\n'): Buffer<ArrayBuffer> => Buffer.from(archive(file('main.py', code)));
 
 export const EXEC = '/api/v1/exec';
 

@@ -122,18 +122,21 @@ export const parseOmitted = (frame: Frame) => parseJson(omittedSchema, frame);
 export const parseRefused = (frame: Frame) => parseJson(refusedSchema, frame);
 export const parseExit = (frame: Frame) => parseJson(exitSchema, frame);
 
+/** What PID 1 runs after child.py, in this order and in one namespace. */
+const SUPERVISOR_FILES = ['host_link', 'unpacker', 'program_output', 'accounting', 'supervisor'] as const;
+
 /**
- * The command of every container: Python with the sources of child.py and
- * supervisor.py as arguments. They run in a namespace of their own, so `__main__`
+ * The command of every container: Python with the sources of child.py and of the
+ * supervisor as arguments. They run in a namespace of their own, so `__main__`
  * stays empty for the program; in the child, the command ends after the first.
  */
 export function supervisorCommand(): readonly string[] {
-  const source = (name: string) => readFileSync(new URL(`./${name}`, import.meta.url), 'utf8');
+  const source = (name: string) => readFileSync(new URL(`./${name}.py`, import.meta.url), 'utf8');
   const bootstrap = [
     'import sys',
     `n={'__name__':'supervisor','FRAME_TYPES':${JSON.stringify(frameTypes)}}`,
     "exec(compile(sys.argv[1],'<child>','exec'),n)",
-    "n['CHILD'].pid and exec(compile(sys.argv[2],'<supervisor>','exec'),n)",
+    "n['CHILD'].pid and[exec(compile(s,'<supervisor>','exec'),n)for s in sys.argv[2:]]",
   ].join('\n');
-  return ['python3', '-c', bootstrap, source('child.py'), source('supervisor.py')];
+  return ['python3', '-c', bootstrap, source('child'), ...SUPERVISOR_FILES.map(source)];
 }
