@@ -14,12 +14,14 @@ import { ROOT } from './setup/host.mjs';
 import { nodeBinary, toolEnvironment } from './setup/packages.mjs';
 import { runScript, say } from './setup/report.mjs';
 import { setUp } from './setup/set-up.mjs';
+import { ensureTestTools } from './setup/test-tools.mjs';
 
 const LABEL = 'pyexec.instance';
 const TEARDOWN_GRACE_MS = 15_000;
 
 await runScript(async () => {
   await setUp();
+  await ensureTestTools();
   // A service that runs here meanwhile keeps its containers: they are not the tests'.
   const before = new Set((await ours()).map(({ instance }) => instance));
 

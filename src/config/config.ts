@@ -6,7 +6,7 @@
  * that does not parse, or settings that contradict one another stop the boot.
  * docs/CONFIGURATION.md is generated from this table.
  */
-import { cpus, hostname, tmpdir } from 'node:os';
+import { availableParallelism, hostname, tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 
@@ -49,7 +49,7 @@ const text = z.string().min(1, 'must not be empty');
 
 const unsupported = (reason: string) => z.string().refine(() => false, { message: reason });
 
-const processors = cpus().length;
+const processors = availableParallelism();
 const bundledSeccompProfile = fileURLToPath(new URL('../../seccomp/python.json', import.meta.url));
 
 /**

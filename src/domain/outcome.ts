@@ -13,7 +13,6 @@ export type Outcome =
   | { readonly kind: 'interrupted'; readonly reason: string }
   | { readonly kind: 'infrastructure_error'; readonly code: string; readonly detail: string };
 
-export type OutcomeKind = Outcome['kind'];
 export type CancelReason = 'requested' | 'client_disconnected' | 'shutdown';
 
 /** What the run used, read inside its container after its last process ended. */
@@ -89,7 +88,7 @@ export function errorSentenceOf(outcome: Outcome): string | undefined {
 }
 
 /** A duration as Go prints it (`5s`, `1m0s`, `1h0m0s`, `1.5s`, `250ms`): what python-executor's clients know. */
-export function formatSeconds(durationMs: number): string {
+function formatSeconds(durationMs: number): string {
   if (durationMs < 1000) return `${String(durationMs)}ms`;
   const hours = Math.floor(durationMs / 3_600_000);
   const minutes = Math.floor((durationMs % 3_600_000) / 60_000);
@@ -98,7 +97,7 @@ export function formatSeconds(durationMs: number): string {
   return minutes > 0 ? `${String(minutes)}m${seconds}` : seconds;
 }
 
-/** The word metrics and logs use; bounded, so it is safe as a label value. */
+/** Whether the run ended because of us: it is logged with its cause, and answered as a failure. */
 export function isFailureOfOurs(outcome: Outcome): boolean {
   return outcome.kind === 'infrastructure_error' || outcome.kind === 'interrupted';
 }

@@ -31,27 +31,29 @@ export interface Exchange {
   problem: { readonly code: ErrorCode; readonly cause: unknown } | undefined;
 }
 
+interface Ending {
+  readonly leave: AbortController;
+  readonly onEnd: (exchange: Exchange) => void;
+}
+
 export class Exchanges {
   readonly #bySocket = new WeakMap<Socket, Set<Exchange>>();
   readonly #byRequest = new WeakMap<IncomingMessage, Exchange>();
-  readonly #leave = new WeakMap<Exchange, AbortController>();
+  readonly #endings = new WeakMap<Exchange, Ending>();
   #count = 0;
   #onIdle: () => void = () => undefined;
-
-  get count(): number {
-    return this.#count;
-  }
 
   /** Watches the connections of `server`. To be called before it listens. */
   watch(server: Server): void {
     server.on('connection', (socket: Socket) => {
+      // An answer that waits behind another is told nothing by Node when its connection ends.
       socket.once('close', () => {
         for (const exchange of this.onConnection(socket)) this.#end(exchange);
       });
     });
   }
 
-  /** Starts an exchange; the one place where it is known when it is over is `onEnd`. */
+  /** Starts an exchange. `onEnd` is called once, when it is over, however it ended. */
   begin(request: IncomingMessage, response: ServerResponse, onEnd: (exchange: Exchange) => void): Exchange {
     const leave = new AbortController();
     const exchange: Exchange = {
@@ -64,13 +66,11 @@ export class Exchanges {
       executionId: undefined,
       problem: undefined,
     };
-    this.#leave.set(exchange, leave);
+    this.#endings.set(exchange, { leave, onEnd });
     this.#byRequest.set(request, exchange);
-    let all = this.#bySocket.get(request.socket);
-    if (!all) this.#bySocket.set(request.socket, (all = new Set()));
-    all.add(exchange);
+    const onSocket = this.#bySocket.get(request.socket) ?? new Set();
+    this.#bySocket.set(request.socket, onSocket.add(exchange));
     this.#count += 1;
-    this.#ends.set(exchange, onEnd);
     response.once('close', () => {
       this.#end(exchange);
     });
@@ -100,14 +100,13 @@ export class Exchanges {
     });
   }
 
-  readonly #ends = new WeakMap<Exchange, (exchange: Exchange) => void>();
-
   #end(exchange: Exchange): void {
-    const all = this.#bySocket.get(exchange.request.socket);
-    if (!all?.delete(exchange)) return;
+    const isFirst = this.#bySocket.get(exchange.request.socket)?.delete(exchange) ?? false;
+    const ending = this.#endings.get(exchange);
+    if (!isFirst || !ending) return;
     this.#count -= 1;
-    if (!exchange.response.writableFinished) this.#leave.get(exchange)?.abort(new ClientGone('the client left'));
-    this.#ends.get(exchange)?.(exchange);
+    if (!exchange.response.writableFinished) ending.leave.abort(new ClientGone('the client left'));
+    ending.onEnd(exchange);
     if (this.#count === 0) this.#onIdle();
   }
 }

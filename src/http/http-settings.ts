@@ -5,7 +5,7 @@
 import type { FastifyBaseLogger } from 'fastify';
 import type { IsolationReport } from '../execution/isolation-report.ts';
 import type { Executions } from '../execution/executions.ts';
-import type { ArchiveLimits } from './project-gate.ts';
+import type { ArchiveLimits } from '../execution/project-gate.ts';
 
 export interface HttpSettings {
   /** Largest request body as sent, whatever its form. */

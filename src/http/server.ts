@@ -20,7 +20,7 @@ import { ErrorAnswers, handleErrors } from './plugins/error-handler.ts';
 import { documentRoutes, rewriteDocsUrl } from './plugins/openapi.ts';
 import { logRequests, RequestLog, requestIdOf } from './plugins/request-log.ts';
 import { secureHeaders } from './plugins/security-headers.ts';
-import { ProjectGate } from './project-gate.ts';
+import { ProjectGate } from '../execution/project-gate.ts';
 import { cancelExecutionRoute } from './routes/cancel-execution.ts';
 import { createExecutionRoute } from './routes/create-execution.ts';
 import { getExecutionRoute } from './routes/get-execution.ts';
@@ -99,7 +99,6 @@ export async function buildHttpServer(deps: HttpDependencies, doors: readonly Do
       observe: (observation) => deps.observeArchive?.(observation),
     }),
     heartbeatMs: settings.heartbeatMs ?? DEFAULT_HEARTBEAT_MS,
-    stallTimeoutMs: settings.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS,
     jsonBytesMax: jsonBytesMaxOf(settings),
   };
   // Outside POST /api/v1/exec a body means nothing, whatever type it says it has.
@@ -142,7 +141,7 @@ function createServer(
     trustProxy: trustProxy.length === 0 ? false : [...trustProxy],
     // Fastify's default is 0, a body that never ends.
     requestTimeout: uploadTimeoutMs,
-    // A socket that stands still, while a body comes or an answer goes. Off while a run is waited for.
+    // A socket that stands still while a body should come or an answer go; see endStalled.
     connectionTimeout: settings.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
     maxRequestsPerSocket: REQUESTS_PER_SOCKET_MAX,

@@ -61,7 +61,6 @@ function scriptPath(asked: string, project: Project, mayAppear: boolean): string
   const refuse = (reason: string) =>
     new ServiceError('invalid_entrypoint', `The entry point ${JSON.stringify(asked.slice(0, 200))} ${reason}.`);
   if (asked === '') throw refuse('is empty');
-  // eslint-disable-next-line no-control-regex -- control characters are what is looked for
   if (asked.length > 4096 || /[\u0000-\u001f\u007f]/.test(asked)) throw refuse('is not a path');
   if (asked.startsWith('/')) throw refuse('must be relative to the project');
   if (asked.startsWith('-')) throw refuse('begins with a dash, which Python would take for an option');

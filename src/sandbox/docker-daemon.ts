@@ -189,7 +189,10 @@ export class DockerDaemon {
 
   async create(options: Docker.ContainerCreateOptions): Promise<string> {
     return this.#call('create', async (abortSignal) => {
-      const { id } = await this.#docker.createContainer({ ...options, abortSignal });
+      const { name, ...body } = options;
+      // Left to itself dockerode sends all of it twice, the second time in the URL, which not every socket proxy takes.
+      const request = { _query: { name }, _body: body, abortSignal };
+      const { id } = await this.#docker.createContainer(request);
       return expected(id, typeof id === 'string' && id !== '');
     });
   }

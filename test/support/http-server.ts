@@ -30,7 +30,7 @@ type Ending = Awaited<ReturnType<Lease['sandbox']['run']>>;
 
 const MIB = 2 ** 20;
 
-export const LIMITS: Limits = {
+const LIMITS: Limits = {
   wall_ms: 300_000,
   cpu_ms: 300_000,
   memory_bytes: 1024 * MIB,
@@ -59,7 +59,7 @@ export const exited = (exitCode = 0): Ending => ({
 export const cancelledEnding: Ending = { kind: 'backstop', cause: 'cancelled', wallMs: 1 };
 
 /** Prints a line and ends. */
-export const hello: Program = ({ out }) => {
+const hello: Program = ({ out }) => {
   out('hello\n');
 };
 

@@ -7,7 +7,7 @@ import type { FastifyRequest } from 'fastify';
 import { ServiceError } from '../../domain/errors.ts';
 import type { Project } from '../../domain/project.ts';
 import type { Exchange } from '../../http/exchanges.ts';
-import type { ProjectGate } from '../../http/project-gate.ts';
+import type { ProjectGate } from '../../execution/project-gate.ts';
 import { ContractError } from './run-requests.ts';
 
 const METADATA_BYTES_MAX = 32 << 20;

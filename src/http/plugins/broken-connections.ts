@@ -20,7 +20,7 @@ interface ConnectionError extends Error {
 }
 
 /** What a connection error means; undefined where there is nobody left to tell. */
-export function connectionProblem(error: ConnectionError): ServiceError | undefined {
+function connectionProblem(error: ConnectionError): ServiceError | undefined {
   switch (error.code ?? '') {
     case 'ECONNRESET':
     case 'EPIPE':
@@ -57,11 +57,17 @@ export function answerBrokenConnections(
   };
 }
 
-/** Ends a connection on which nothing has moved for too long; a request that stalled gets its 408. */
+/**
+ * Ends a connection on which nothing has moved for too long: an answer that is not
+ * read, a request that stopped (which gets its 408), no request at all. While an
+ * answer is owed and not begun, a run is waited for, and silence is as it should be.
+ */
 export function endStalled(exchanges: Exchanges, socket: Socket): void {
-  const isWaitedFor = exchanges.onConnection(socket).size > 0;
+  const inProgress = [...exchanges.onConnection(socket)];
+  const isAnswering = inProgress.some(({ response }) => response.headersSent);
+  if (!isAnswering && inProgress.some(({ request }) => request.complete)) return;
   const problem = new ServiceError('request_timeout', 'The request stopped arriving.');
-  endWith(isWaitedFor ? problem : undefined, exchanges, socket);
+  endWith(inProgress.length > 0 ? problem : undefined, exchanges, socket);
 }
 
 function endWith(problem: ServiceError | undefined, exchanges: Exchanges, socket: Socket): void {

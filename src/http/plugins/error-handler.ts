@@ -15,6 +15,9 @@ import { isUnread, lingering } from './unread-body.ts';
 const ACCEPTED_TYPES =
   'multipart/form-data, application/json, application/x-tar, application/tar, application/x-gtar, application/gzip, application/x-gzip, application/octet-stream';
 
+/** When to try again where the error does not say. */
+const RETRY_AFTER_SECONDS = 5;
+
 export class ErrorAnswers {
   readonly #exchanges: Exchanges;
 
@@ -56,7 +59,9 @@ export class ErrorAnswers {
   }
 
   #statusHeaders(error: ServiceError, reply: FastifyReply): void {
-    if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds);
+    const isBusy = error.status === 429 || error.status === 503;
+    const retryAfterSeconds = error.retryAfterSeconds ?? (isBusy ? RETRY_AFTER_SECONDS : undefined);
+    if (retryAfterSeconds !== undefined) reply.header('retry-after', retryAfterSeconds);
     if (error.code === 'method_not_allowed') reply.header('allow', String(error.members['allow']));
     if (error.code === 'unsupported_media_type') reply.header('accept', ACCEPTED_TYPES);
     if (error.code === 'unsupported_content_encoding') reply.header('accept-encoding', 'gzip');

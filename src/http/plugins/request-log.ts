@@ -23,6 +23,12 @@ export function requestIdOf(request: IncomingMessage): string {
   return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
 }
 
+interface Connection {
+  readonly client: string;
+  readonly request_bytes: number;
+  readonly response_bytes: number;
+}
+
 export class RequestLog {
   readonly #exchanges: Exchanges;
   readonly #observe: ((observation: RequestObservation) => void) | undefined;
@@ -37,12 +43,19 @@ export class RequestLog {
     reply.header('x-request-id', request.id);
     // Read now: a closed socket has no address any more.
     const client = request.ip;
+    const { socket } = request.raw;
+    const before = { read: socket.bytesRead, written: socket.bytesWritten };
     this.#exchanges.begin(request.raw, reply.raw, (exchange) => {
-      this.#end(exchange, request, client);
+      this.#end(exchange, request, {
+        client,
+        // Without a length: what came after the headers, as far as the connection can tell.
+        request_bytes: Number(request.headers['content-length'] ?? socket.bytesRead - before.read),
+        response_bytes: socket.bytesWritten - before.written,
+      });
     });
   }
 
-  #end(exchange: Exchange, request: FastifyRequest, client: string): void {
+  #end(exchange: Exchange, request: FastifyRequest, connection: Connection): void {
     const { response, problem, failure, gone } = exchange;
     const durationMs = Math.round((performance.now() - exchange.startedAt) * 100) / 100;
     // A problem was sent whole before the connection was left open for the rest of the body.
@@ -55,8 +68,7 @@ export class RequestLog {
       route,
       status,
       duration_ms: durationMs,
-      client,
-      request_bytes: Number(request.headers['content-length'] ?? 0) || undefined,
+      ...connection,
       execution_id: exchange.executionId,
       code,
       ...(problem && ERRORS[problem.code].status >= 500 && problem.cause !== undefined ? { err: problem.cause } : {}),

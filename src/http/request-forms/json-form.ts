@@ -3,7 +3,7 @@
  * options beside them in one document.
  */
 import { ServiceError } from '../../domain/errors.ts';
-import type { ProjectFile } from '../project-gate.ts';
+import type { ProjectFile } from '../../execution/project-gate.ts';
 import { jsonFormSchema, type FilesField } from '../schemas/json-form-schema.ts';
 import { fieldError, invalidField } from './field-errors.ts';
 import type { AskedProject, FormContext } from './request-form.ts';

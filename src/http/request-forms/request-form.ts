@@ -4,7 +4,7 @@
  */
 import type { Project } from '../../domain/project.ts';
 import type { Exchange } from '../exchanges.ts';
-import type { ProjectGate } from '../project-gate.ts';
+import type { ProjectGate } from '../../execution/project-gate.ts';
 import type { AskedRun } from './run-options.ts';
 
 /** A project that passed the gate, and what to do with it. Whoever holds it must dispose of the project. */

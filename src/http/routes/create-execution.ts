@@ -140,12 +140,8 @@ export function cancelWhenGone({ gone }: Exchange, submitted: Submitted): void {
 export async function endedWithin(
   waitMs: number | undefined,
   submitted: Submitted,
-  { gone, request }: Exchange,
+  { gone }: Exchange,
 ): Promise<boolean> {
-  const { socket } = request;
-  const stallTimeoutMs = socket.timeout ?? 0;
-  // Silence is what is expected now: the socket's own timeout would end it.
-  socket.setTimeout(0);
   const left = Promise.withResolvers<'left'>();
   const onLeft = () => {
     left.resolve('left');
@@ -160,7 +156,6 @@ export async function endedWithin(
   clearTimeout(timer);
   gone.removeEventListener('abort', onLeft);
   if (first === 'left') throw new ClientGone('the client left while the program ran');
-  socket.setTimeout(stallTimeoutMs);
   return first === 'ended';
 }
 

@@ -6,7 +6,7 @@ import type { Submitted } from '../../execution/executions.ts';
 import type { ErrorAnswers } from '../plugins/error-handler.ts';
 import type { Exchanges } from '../exchanges.ts';
 import type { HttpDependencies } from '../http-settings.ts';
-import type { ProjectGate } from '../project-gate.ts';
+import type { ProjectGate } from '../../execution/project-gate.ts';
 
 export interface RouteContext extends HttpDependencies {
   readonly exchanges: Exchanges;
@@ -15,6 +15,5 @@ export interface RouteContext extends HttpDependencies {
   /** How an execution is written when it is fetched, where the door it came through has a form of its own. */
   readonly resultForms: WeakMap<Submitted, (execution: Execution) => unknown>;
   readonly heartbeatMs: number;
-  readonly stallTimeoutMs: number;
   readonly jsonBytesMax: number;
 }

@@ -14,9 +14,9 @@ export const executionId = z
   .regex(/^exe_[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
   .meta({ examples: ['exe_0b0f3b1e-6a0f-4c58-9a3c-2f7f6f1f2d11'] });
 
-export const executionStatus = z.enum(['pending', 'running', 'completed', 'failed', 'killed']);
+const executionStatus = z.enum(['pending', 'running', 'completed', 'failed', 'killed']);
 
-export const outcomeSchema = z
+const outcomeSchema = z
   .discriminatedUnion('kind', [
     z.looseObject({ kind: z.literal('exited'), exit_code: z.int() }),
     z.looseObject({ kind: z.literal('signaled'), signal: z.string(), signal_number: z.int() }),

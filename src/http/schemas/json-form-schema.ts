@@ -4,7 +4,7 @@
 import { z } from 'zod';
 import { runOptionsShape, text } from './run-options-schema.ts';
 
-export const fileSchema = z
+const fileSchema = z
   .strictObject({
     name: text.optional().meta({ description: 'Path below the project root.' }),
     path: text.optional().meta({ description: 'The same as name.' }),

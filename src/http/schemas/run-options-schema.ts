@@ -13,7 +13,7 @@ const whole = z.int().positive();
 /** As python-executor has it: 0 stands for the default. */
 const wholeOrDefault = z.int().nonnegative();
 
-export const limitsSchema = z.strictObject({
+const limitsSchema = z.strictObject({
   wall_ms: whole.optional().meta({ description: 'Wall time in milliseconds.' }),
   cpu_ms: whole.optional().meta({ description: 'CPU time of one process in milliseconds.' }),
   memory_bytes: whole.optional().meta({ description: 'Memory, files in /work and /tmp included.' }),
@@ -24,7 +24,7 @@ export const limitsSchema = z.strictObject({
   cpus: z.number().positive().optional().meta({ description: 'CPU bandwidth in cores.' }),
 });
 
-export const configSchema = z
+const configSchema = z
   .strictObject({
     timeout_seconds: wholeOrDefault.optional().meta({ description: 'limits.wall_ms in seconds; 0: the default.' }),
     network_disabled: z.boolean().optional().meta({ description: 'The opposite of network.' }),

@@ -225,7 +225,31 @@ describe('GET .../events', () => {
   });
 });
 
+describe('a run longer than a connection may stand still', () => {
+  it('is waited for', async () => {
+    await start({ settings: { stallTimeoutMs: 150 }, program: async () => sleep(600).then(() => undefined) });
+    const response = await postJson(server as TestServer, { code: '' });
+    expect([response.status, await response.json()]).toMatchObject([200, { status: 'completed' }]);
+  });
+});
+
 describe('a reader that does not read', () => {
+  it('is cut off in the middle of a large answer too', async () => {
+    const { port } = await start({
+      settings: { stallTimeoutMs: 300 },
+      program: ({ out }) => {
+        for (let index = 0; index < 400; index++) out(Buffer.alloc(65_536, 'x'));
+      },
+    });
+    await using raw = await RawConnection.open(port);
+    raw.socket.pause();
+    raw.send(
+      `POST ${EXEC} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{"code":""}`,
+    );
+    await eventually(() => server?.requests.length === 1, 'the answer is given up', 10_000);
+    expect(server?.requests[0]?.status).toBe(499);
+  });
+
   it('holds a bounded part of the events', async () => {
     const log = new EventLog();
     const chunk = Buffer.alloc(8192, 'x');

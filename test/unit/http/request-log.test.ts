@@ -26,6 +26,7 @@ describe('the log', () => {
         status: 200,
         client: '127.0.0.1',
         request_bytes: 11,
+        response_bytes: expect.any(Number) as number,
         execution_id: response.headers.get('x-execution-id'),
       },
       { method: 'GET', route: 'unmatched', status: 404, code: 'route_not_found' },

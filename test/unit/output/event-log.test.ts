@@ -80,7 +80,7 @@ describe('whatever happens', () => {
     log.append(RESULT);
     play(log, [['stdout', Buffer.from('late')], 'gap', 'status']);
     log.append(RESULT);
-    log.append({ ...RESULT, type: 'error', code: 'internal', detail: '' } as EventBody);
+    log.append({ ...RESULT, type: 'error', code: 'internal', detail: '' });
     expect(await all(log)).toHaveLength(1);
     expect(log.lastSeq).toBe(1);
     expect(log.keptBytes).toBe(0);

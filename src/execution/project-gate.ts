@@ -2,7 +2,7 @@
  * The archive gate as the door uses it, bound to the operator's limits: bytes or
  * named contents in, a checked Project out, each read timed and counted.
  *
- * The only file of this folder that knows src/archive.
+ * Doors reach the gate through this and nothing else.
  */
 import { buildProject, type ProjectFile } from '../archive/build-project.ts';
 import { readProject, type ArchiveLimits } from '../archive/read-project.ts';
