@@ -149,7 +149,12 @@ export async function buildEngine(config: Config, logger: Logger): Promise<Engin
   };
   const host = new SandboxHost({
     daemon,
-    settings: { seccompProfile, command: supervisorCommand(), openFilesMax: policy.maxima.open_files },
+    settings: {
+      seccompProfile,
+      command: supervisorCommand(),
+      openFilesMax: policy.maxima.open_files,
+      dnsServers: config.PYEXEC_DNS_SERVERS,
+    },
     instance: config.PYEXEC_INSTANCE,
     concurrentStarts: Math.max(2, availableParallelism()),
     lifetimeMsMax: policy.maxima.wall_ms + config.PYEXEC_POOL_MAX_AGE * 1000 + LIFETIME_MARGIN_MS,

@@ -21,6 +21,8 @@ export interface ContainerSettings {
   readonly command: readonly string[];
   /** Upper bound for the per-run open-files limit. */
   readonly openFilesMax: number;
+  /** For shapes that have a network. */
+  readonly dnsServers: readonly string[];
 }
 
 /** Fields the daemon knows and the type package does not. */
@@ -58,6 +60,7 @@ export function containerSpec(
     CapDrop: ['ALL'],
     CgroupnsMode: 'private',
     Devices: [],
+    Dns: shape.network === 'none' ? [] : [...settings.dnsServers],
     IpcMode: 'private',
     LogConfig: { Type: 'none', Config: {} },
     Memory: shape.memoryBytes,

@@ -165,7 +165,7 @@ export class PlainPython implements AsyncDisposable {
     const spec = containerSpec(
       shape,
       { name: `plain-python-${randomUUID()}`, labels, uid: UID },
-      { ...settings, command: ['python3', '-c', DRIVER] },
+      { ...settings, command: ['python3', '-c', DRIVER], dnsServers: [] },
     );
     const id = await daemon.create(spec);
     const plain = new PlainPython(daemon, id, await daemon.attach(id));

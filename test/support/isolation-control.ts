@@ -152,6 +152,7 @@ function controlSpec(code: string, options: ControlOptions): Spec {
       seccompProfile: JSON.stringify(JSON.parse(readFileSync(config.PYEXEC_SECCOMP_PROFILE, 'utf8'))),
       command: ['python3', '-c', code],
       openFilesMax: 1024,
+      dnsServers: [],
     },
   ) as Spec;
   for (const guard of options.without) WITHOUT[guard](spec);

@@ -78,7 +78,7 @@ describe('defaults', () => {
   test('are safe: loopback, no network, our images only, the bundled seccomp profile', () => {
     expect(config.PYEXEC_HOST).toBe('127.0.0.1');
     expect(config.PYEXEC_NETWORK_MODE).toBe('none');
-    expect(config.PYEXEC_ALLOWED_IMAGES).toEqual(['pyexec/*']);
+    expect(config.PYEXEC_ALLOWED_IMAGES).toEqual(['pyexec/slim', 'pyexec/data']);
     expect(config.PYEXEC_SECCOMP_PROFILE).toMatch(/\/seccomp\/python\.json$/);
     expect(config.PYEXEC_TRUST_PROXY).toEqual([]);
   });

@@ -23,7 +23,7 @@ const spec = (shape: Partial<SandboxShape> = {}) =>
   containerSpec(
     { ...SHAPE, ...shape },
     { name: 'pyexec-x', labels: { a: 'b' }, uid: 10_007 },
-    { seccompProfile: '{"p":1}', command: ['python3'], openFilesMax: 99 },
+    { seccompProfile: '{"p":1}', command: ['python3'], openFilesMax: 99, dnsServers: [] },
   );
 
 test('the image is named by its content, so that a tag moved meanwhile changes nothing', () => {
@@ -84,7 +84,7 @@ test('caller-independent: two containers of one shape differ in name, labels and
   const other = containerSpec(
     SHAPE,
     { name: 'pyexec-y', labels: {}, uid: 10_007 },
-    { seccompProfile: '{"p":1}', command: ['python3'], openFilesMax: 99 },
+    { seccompProfile: '{"p":1}', command: ['python3'], openFilesMax: 99, dnsServers: [] },
   );
   expect({ ...other, name: '', Labels: {} }).toEqual({ ...spec(), name: '', Labels: {} });
 });
