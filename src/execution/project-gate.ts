@@ -4,6 +4,7 @@
  *
  * Doors reach the gate through this and nothing else.
  */
+import { RunSlots } from '../admission/run-slots.ts';
 import { buildProject, type ProjectFile } from '../archive/build-project.ts';
 import { readProject, type ArchiveLimits } from '../archive/read-project.ts';
 import { ServiceError } from '../domain/errors.ts';
@@ -11,9 +12,14 @@ import type { Project } from '../domain/project.ts';
 
 export type { ArchiveLimits, ProjectFile };
 
+const CONCURRENT_READS = 32;
+const WAITING_READS_MAX = 1024;
+
 export interface ProjectGateOptions {
   readonly limits: ArchiveLimits;
   readonly spoolDirectory: string;
+  /** Archives read at one time: each may need some 25 MB while it is read. More wait without being read. */
+  readonly concurrentReads?: number;
   readonly observe: (observation: {
     readonly durationMs: number;
     readonly bytes: number;
@@ -24,12 +30,18 @@ export interface ProjectGateOptions {
 export class ProjectGate {
   readonly #options: ProjectGateOptions;
 
+  readonly #places: RunSlots;
+
   constructor(options: ProjectGateOptions) {
     this.#options = options;
+    this.#places = new RunSlots({
+      concurrent: options.concurrentReads ?? CONCURRENT_READS,
+      queueMax: WAITING_READS_MAX,
+    });
   }
 
-  /** Checks a tar as it arrives. Throws as readProject does. */
-  readArchive(
+  /** Checks a tar as it arrives, when there is a place. Throws as readProject does, and queue_full. */
+  async readArchive(
     source: AsyncIterable<Uint8Array>,
     options: { readonly gzip: boolean | 'detect'; readonly signal: AbortSignal },
   ): Promise<Project> {
@@ -41,10 +53,16 @@ export class ProjectGate {
         yield chunk;
       }
     };
-    return this.#timed(
-      () => readProject(counted(), { ...options, limits, spoolDirectory }),
-      () => bytes,
-    );
+    const place = this.#places.reserve(options.signal);
+    try {
+      await place.ready;
+      return await this.#timed(
+        () => readProject(counted(), { ...options, limits, spoolDirectory }),
+        () => bytes,
+      );
+    } finally {
+      place.release();
+    }
   }
 
   /** Checks named contents. Throws as buildProject does. */

@@ -56,10 +56,7 @@ function python(program: string, input: unknown): Buffer {
 const GO_DIRECTORY_MODE = Buffer.from('80000000800001ed', 'hex');
 
 /** A tar of a folder as Go's archive/tar writes it: directories first, each with its base-256 mode. */
-export function goTarOfFolder(
-  directories: readonly string[],
-  files: Readonly<Record<string, string>>,
-): Buffer {
+export function goTarOfFolder(directories: readonly string[], files: Readonly<Record<string, string>>): Buffer {
   const prefix = Buffer.alloc(155);
   return archive(
     ...directories.map((name) => directory(`${name}/`, { mode: GO_DIRECTORY_MODE, magic: 'gnu', prefix })),
@@ -81,5 +78,3 @@ export function plainTar(files: Readonly<Record<string, string>>): Buffer {
 
 /** Two zero blocks' worth of nothing: an archive without an entry. */
 export const EMPTY_TAR = Buffer.alloc(1024);
-
-

@@ -68,7 +68,9 @@ describe('the Go client', () => {
   });
 
   it('names as it stores them', async () => {
-    expect((await door.exec(plainTar({ './main.py': 'print(1)' }), { entrypoint: './main.py' })).body['stdout']).toBe('1\n');
+    expect((await door.exec(plainTar({ './main.py': 'print(1)' }), { entrypoint: './main.py' })).body['stdout']).toBe(
+      '1\n',
+    );
   });
 
   it('a long name in a PAX record', async () => {
@@ -112,7 +114,14 @@ describe.each<[string, number, [string, Uint8Array, RegExp][]]>([
       ['data behind the end', Buffer.concat([archive(main), main, END]), /./],
     ],
   ],
-  ['difference: An empty archive', 400, [['no entry', EMPTY_TAR, /./], ['no byte', Buffer.alloc(0), /./]]],
+  [
+    'difference: An empty archive',
+    400,
+    [
+      ['no entry', EMPTY_TAR, /./],
+      ['no byte', Buffer.alloc(0), /./],
+    ],
+  ],
   [
     'difference: Compression',
     415,

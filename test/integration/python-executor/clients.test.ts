@@ -30,12 +30,17 @@ describe('a client of the contract', () => {
   });
 
   it('sends all five fields of its config when it has one', async () => {
-    const result = await client.executeSync(program('print(1)'), { entrypoint: 'main.py', config: { timeout_seconds: 5 } });
+    const result = await client.executeSync(program('print(1)'), {
+      entrypoint: 'main.py',
+      config: { timeout_seconds: 5 },
+    });
     expect(result).toMatchObject({ stdout: '1\n', limits: { wall_ms: 5_000, memory_bytes: 2 ** 30, cpus: 1 } });
   });
 
   it('submits, polls and reads', async () => {
-    const id = await client.executeAsync(program('import time\ntime.sleep(0.5)\nprint("later")'), { entrypoint: 'main.py' });
+    const id = await client.executeAsync(program('import time\ntime.sleep(0.5)\nprint("later")'), {
+      entrypoint: 'main.py',
+    });
     const result = await client.waitForCompletion(id, { pollIntervalMs: 100, maxWaitMs: 20_000 });
     expect(result).toMatchObject({ execution_id: id, status: 'completed', stdout: 'later\n' });
     // Again, with the first look.
@@ -44,7 +49,9 @@ describe('a client of the contract', () => {
 
   it('gives up waiting, and kills', async () => {
     const id = await client.executeAsync(program('import time\ntime.sleep(60)'), { entrypoint: 'main.py' });
-    await expect(client.waitForCompletion(id, { pollIntervalMs: 50, maxWaitMs: 300 })).rejects.toThrow(WaitTimeoutError);
+    await expect(client.waitForCompletion(id, { pollIntervalMs: 50, maxWaitMs: 300 })).rejects.toThrow(
+      WaitTimeoutError,
+    );
     await client.kill(id);
     expect(await client.waitForCompletion(id)).toMatchObject({ execution_id: id, status: 'killed' });
     await client.kill(id);
@@ -53,7 +60,10 @@ describe('a client of the contract', () => {
   it('evaluates', async () => {
     expect(await client.eval({ code: 'print("x")\n6*7' })).toMatchObject({ stdout: 'x', result: '42', exit_code: 0 });
     expect(await client.eval({ code: '42', eval_last_expr: false, stdin: '' })).not.toHaveProperty('result');
-    const files = [{ name: 'main.py', content: 'import h\nh.x' }, { name: 'h.py', content: 'x = 1' }];
+    const files = [
+      { name: 'main.py', content: 'import h\nh.x' },
+      { name: 'h.py', content: 'x = 1' },
+    ];
     expect((await client.eval({ files, timeout_seconds: 20 })).result).toBe('1');
     expect(await client.eval({ code: '1/0' })).toMatchObject({ status: 'completed', exit_code: 1 });
   });

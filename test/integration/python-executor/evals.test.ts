@@ -25,13 +25,21 @@ describe('the body', () => {
     ['as what is no type', ';;;', OK],
     ['with more behind it', 'application/json', `${OK}\n{"code":"2"} and more`],
     ['with blanks around it', 'application/json', `\n ${OK} \n`],
-    ['with fields nobody knows', 'application/json', '{"code":"print(1)","docker_image":"x","pre_commands":["exit 3"],"y":{}}'],
+    [
+      'with fields nobody knows',
+      'application/json',
+      '{"code":"print(1)","docker_image":"x","pre_commands":["exit 3"],"y":{}}',
+    ],
     ['with keys in another case', 'application/json', '{"Code":"print(1)"}'],
     ['with the opt-out of packages', 'application/json', '{"code":"print(1)","requirements_txt":"-"}'],
-    ['with all five fields of a config', 'application/json', JSON.stringify({
-      code: 'print(1)',
-      config: { timeout_seconds: 9, network_disabled: true, memory_mb: 128, disk_mb: 16, cpu_shares: 512 },
-    })],
+    [
+      'with all five fields of a config',
+      'application/json',
+      JSON.stringify({
+        code: 'print(1)',
+        config: { timeout_seconds: 9, network_disabled: true, memory_mb: 128, disk_mb: 16, cpu_shares: 512 },
+      }),
+    ],
   ])('%s', async (_name, contentType, text) => {
     const answer = await door.request(PATH, {
       method: 'POST',
@@ -44,7 +52,12 @@ describe('the body', () => {
   it('its config is applied', async () => {
     const config = { timeout_seconds: 9, memory_mb: 128, disk_mb: 16, cpu_shares: 512 };
     const { body } = await door.eval({ code: 'pass', config });
-    expect(body['limits']).toMatchObject({ wall_ms: 9000, memory_bytes: 128 * 2 ** 20, disk_bytes: 16 * 2 ** 20, cpus: 0.5 });
+    expect(body['limits']).toMatchObject({
+      wall_ms: 9000,
+      memory_bytes: 128 * 2 ** 20,
+      disk_bytes: 16 * 2 ** 20,
+      cpus: 0.5,
+    });
   });
 
   it('may hold exactly as much code as is allowed', async () => {
@@ -61,8 +74,27 @@ describe('the body', () => {
   it.each<[string, object, object]>([
     ['files over code', { code: 'print(1)', files: [{ name: 'a.py', content: 'print(2)' }] }, { stdout: '2\n' }],
     ['code where there are no files', { code: 'print(1)', files: [] }, { stdout: '1\n' }],
-    ['modules beside it', { files: [{ name: 'main.py', content: 'from helper import x\nprint(x)' }, { name: 'helper.py', content: 'x = 3' }] }, { stdout: '3\n' }],
-    ['folders', { files: [{ name: 'a/b.py', content: 'x = 4' }, { name: 'main.py', content: 'import a.b\nprint(a.b.x)' }], entrypoint: 'main.py' }, { stdout: '4\n' }],
+    [
+      'modules beside it',
+      {
+        files: [
+          { name: 'main.py', content: 'from helper import x\nprint(x)' },
+          { name: 'helper.py', content: 'x = 3' },
+        ],
+      },
+      { stdout: '3\n' },
+    ],
+    [
+      'folders',
+      {
+        files: [
+          { name: 'a/b.py', content: 'x = 4' },
+          { name: 'main.py', content: 'import a.b\nprint(a.b.x)' },
+        ],
+        entrypoint: 'main.py',
+      },
+      { stdout: '4\n' },
+    ],
     ['a name with ./', { files: [{ name: './main.py', content: 'print(5)' }] }, { stdout: '5\n' }],
     ['an empty file', { files: [{ name: 'main.py', content: '' }] }, { exit_code: 0 }],
     ['stdin', { code: 'print(input())', stdin: 'x\n' }, { stdout: 'x\n' }],
@@ -100,7 +132,11 @@ describe('the last expression', () => {
     ['with a comment behind it', '5  # five', { result: '5' }],
     ['an exit', 'import sys\nsys.exit(3)', { exit_code: 3, result: ABSENT }],
     ['an exit before it', 'import sys\nsys.exit(0)\n42', { exit_code: 0, result: ABSENT }],
-    ['an exception before it', '1/0\n42', { exit_code: 1, result: ABSENT, error_type: 'ZeroDivisionError', error_line: 1 }],
+    [
+      'an exception before it',
+      '1/0\n42',
+      { exit_code: 1, result: ABSENT, error_type: 'ZeroDivisionError', error_line: 1 },
+    ],
     ['an exception in it', 'x = 0\n1/x', { exit_code: 1, error_type: 'ZeroDivisionError', error_line: 2 }],
     ['its name', '__name__', { result: "'__main__'" }],
     ['an instance', 'class A: pass\nA()', { result: expect.stringMatching(/^<__main__\.A object at 0x/) }],
@@ -123,7 +159,9 @@ describe('the last expression', () => {
       { name: 'helper.py', content: 'x = 1\n99' },
       { name: 'sub/main.py', content: 'import sys\nsys.path[0]' },
     ];
-    expect((await door.eval({ files, entrypoint: 'sub/main.py', eval_last_expr: true })).body['result']).toBe("'/work/sub'");
+    expect((await door.eval({ files, entrypoint: 'sub/main.py', eval_last_expr: true })).body['result']).toBe(
+      "'/work/sub'",
+    );
   });
 
   it('only where it is asked for', async () => {
@@ -174,23 +212,50 @@ describe('difference: `eval_last_expr`: `error_line`', () => {
     ['not called an error', 'next(iter([]))', { error_type: 'StopIteration', error_line: 1 }],
     ['of its own', 'class E(Exception): pass\nraise E("x")', { error_type: 'E', error_line: 2 }],
     ['of a module', 'import json\njson.loads("{")', { error_type: 'JSONDecodeError', error_line: 2 }],
-    ['in a function: the outermost line', 'def f():\n    1/0\n\nf()', { error_type: 'ZeroDivisionError', error_line: 4 }],
-    ['while another is handled', 'try:\n    1/0\nexcept ZeroDivisionError:\n    raise KeyError("x")', { error_type: 'KeyError', error_line: 4 }],
-    ['with a cause', 'try:\n    1/0\nexcept ZeroDivisionError as e:\n    raise KeyError("x") from e', { error_type: 'KeyError', error_line: 4 }],
+    [
+      'in a function: the outermost line',
+      'def f():\n    1/0\n\nf()',
+      { error_type: 'ZeroDivisionError', error_line: 4 },
+    ],
+    [
+      'while another is handled',
+      'try:\n    1/0\nexcept ZeroDivisionError:\n    raise KeyError("x")',
+      { error_type: 'KeyError', error_line: 4 },
+    ],
+    [
+      'with a cause',
+      'try:\n    1/0\nexcept ZeroDivisionError as e:\n    raise KeyError("x") from e',
+      { error_type: 'KeyError', error_line: 4 },
+    ],
     ['with several lines', 'raise ValueError("a\\nTypeError: b")', { error_type: 'ValueError', error_line: 1 }],
     ['a syntax error', 'x = 1\nif x\n    pass', { error_type: 'SyntaxError', error_line: 2 }],
     ['an indentation error', 'x = 1\n    y = 2', { error_type: 'IndentationError', error_line: 2 }],
     ['a name', 'x\n', { error_type: 'NameError', error_line: 1 }],
     ['a module that is not there', '\nimport nope_nope', { error_type: 'ModuleNotFoundError', error_line: 2 }],
-    ['in another file: the line of the program', 'import helper\n\nhelper.f()', { error_type: 'OSError', error_line: 3 }],
-    ['an exit is none', 'import sys\nsys.exit("ValueError: no")', { exit_code: 1, error_type: ABSENT, error_line: ABSENT }],
-    ['text on stderr is none', 'import sys\nprint("ValueError: no", file=sys.stderr)\nsys.exit(4)', { exit_code: 4, error_type: ABSENT }],
+    [
+      'in another file: the line of the program',
+      'import helper\n\nhelper.f()',
+      { error_type: 'OSError', error_line: 3 },
+    ],
+    [
+      'an exit is none',
+      'import sys\nsys.exit("ValueError: no")',
+      { exit_code: 1, error_type: ABSENT, error_line: ABSENT },
+    ],
+    [
+      'text on stderr is none',
+      'import sys\nprint("ValueError: no", file=sys.stderr)\nsys.exit(4)',
+      { exit_code: 4, error_type: ABSENT },
+    ],
   ];
 
   it.each(CASES.flatMap(([name, ...rest]) => [false, true].map((wish) => [name, wish, ...rest] as const)))(
     '%s (eval_last_expr %s)',
     async (_name, eval_last_expr, code, expected) => {
-      const files = [{ name: 'main.py', content: code }, { name: 'helper.py', content: 'def f():\n    raise OSError("x")' }];
+      const files = [
+        { name: 'main.py', content: code },
+        { name: 'helper.py', content: 'def f():\n    raise OSError("x")' },
+      ];
       const { body } = await door.eval({ files, eval_last_expr });
       for (const [name, value] of Object.entries(expected)) expect([name, body[name]]).toEqual([name, value]);
     },
@@ -198,7 +263,10 @@ describe('difference: `eval_last_expr`: `error_line`', () => {
 
   it('of a folder that is run', async () => {
     const files = [{ name: 'app/__main__.py', content: '\n1/0' }];
-    expect((await door.eval({ files, entrypoint: 'app' })).body).toMatchObject({ error_type: 'ZeroDivisionError', error_line: 2 });
+    expect((await door.eval({ files, entrypoint: 'app' })).body).toMatchObject({
+      error_type: 'ZeroDivisionError',
+      error_line: 2,
+    });
   });
 });
 
@@ -225,10 +293,22 @@ describe('difference: `python_version`', () => {
 
 describe('failures a model can act on', () => {
   it.each<[string, object, object]>([
-    ['a package that is not there', { code: 'import cv2' }, { hint: expect.stringContaining('opencv-python'), detected_packages: ['opencv-python'] }],
-    ['too slow', { code: 'while True: pass', config: { timeout_seconds: 1 } }, { error: 'execution timeout after 1s', hint: expect.stringContaining('config.timeout_seconds') }],
+    [
+      'a package that is not there',
+      { code: 'import cv2' },
+      { hint: expect.stringContaining('opencv-python'), detected_packages: ['opencv-python'] },
+    ],
+    [
+      'too slow',
+      { code: 'while True: pass', config: { timeout_seconds: 1 } },
+      { error: 'execution timeout after 1s', hint: expect.stringContaining('config.timeout_seconds') },
+    ],
     ['too big', { code: 'x = bytearray(10**9)', config: { memory_mb: 64 } }, { exit_code: expect.any(Number) }],
-    ['stdin that is not there', { code: 'input()' }, { error_type: 'EOFError', hint: expect.stringContaining('stdin') }],
+    [
+      'stdin that is not there',
+      { code: 'input()' },
+      { error_type: 'EOFError', hint: expect.stringContaining('stdin') },
+    ],
   ])('%s', async (_name, body, expected) => {
     expect((await door.eval(body)).body).toMatchObject(expected);
   });

@@ -38,7 +38,8 @@ it('difference: A run that goes on', async () => {
   const id = await submit(SLOW);
   const { body } = await begun(id);
   expect(body).toMatchObject({ status: 'running', exit_code: 0, stdout: 'begun\n' });
-  for (const name of ['finished_at', 'duration_ms', 'stderr', 'error', 'outcome']) expect(body).not.toHaveProperty(name);
+  for (const name of ['finished_at', 'duration_ms', 'stderr', 'error', 'outcome'])
+    expect(body).not.toHaveProperty(name);
   await kill(id);
 });
 
@@ -80,6 +81,7 @@ it('what has ended stays as it ended', async () => {
 
 it('difference: Too many runs', async () => {
   const first = await submit(SLOW);
+  await begun(first);
   const second = await submit(SLOW);
   const refused = await door.run('pass');
   expect(refused.status).toBe(429);
@@ -122,7 +124,10 @@ it('difference: Finished executions', async () => {
   const { body } = await door.run(`import time\ntime.sleep(${String(TTL_S + 0.5)})\nprint("ended")`);
   expect((await door.fetched(body['execution_id'])).body).toMatchObject({ status: 'completed', stdout: 'ended\n' });
   await sleep(TTL_S * 1000 + 300);
-  expect(await door.fetched(body['execution_id'])).toMatchObject({ status: 404, body: { error: 'execution not found' } });
+  expect(await door.fetched(body['execution_id'])).toMatchObject({
+    status: 404,
+    body: { error: 'execution not found' },
+  });
 });
 
 it('difference: Bodies above 100 MB', async () => {

@@ -40,16 +40,30 @@ describe('the answer', () => {
       const accepted = await door.exec({ 'main.py': code }, {}, { mode: 'async' });
       expect(accepted.status).toBe(202);
       expect(Object.keys(accepted.body)).toEqual(['execution_id']);
-      const { body: later } = await door.until(accepted.body['execution_id'], ({ finished_at }) => finished_at !== undefined);
-      const shape = (fields: object) => Object.keys(fields).filter((name) => name !== 'duration_ms').sort();
+      const { body: later } = await door.until(
+        accepted.body['execution_id'],
+        ({ finished_at }) => finished_at !== undefined,
+      );
+      const shape = (fields: object) =>
+        Object.keys(fields)
+          .filter((name) => name !== 'duration_ms')
+          .sort();
       expect(shape(later)).toEqual(shape(body));
     }
   });
 
   it.each<[string, string, object]>([
     ['an exit status', 'import sys\nsys.exit(3)', { status: 'completed', exit_code: 3 }],
-    ['an exception', '1/0', { status: 'completed', exit_code: 1, stderr: expect.stringContaining('ZeroDivisionError') }],
-    ['both streams', 'import sys\nprint("o")\nprint("e",file=sys.stderr)', { stdout: 'o\n', stderr: 'e\n', exit_code: 0 }],
+    [
+      'an exception',
+      '1/0',
+      { status: 'completed', exit_code: 1, stderr: expect.stringContaining('ZeroDivisionError') },
+    ],
+    [
+      'both streams',
+      'import sys\nprint("o")\nprint("e",file=sys.stderr)',
+      { stdout: 'o\n', stderr: 'e\n', exit_code: 0 },
+    ],
     ['a signal', 'import os\nos.kill(os.getpid(), 9)', { status: 'completed', exit_code: 137 }],
     ['a crash', 'import os\nos.kill(os.getpid(), 11)', { status: 'completed', exit_code: 139 }],
     ['an interrupt', 'raise KeyboardInterrupt', { status: 'completed', exit_code: 130 }],
@@ -63,7 +77,10 @@ describe('the answer', () => {
     const own = 'class Odd_1(Exception): pass\n\nraise Odd_1';
     expect((await door.run(own)).body).toMatchObject({ error_type: 'Odd_1', error_line: 3 });
     // Also from an interpreter that was started by a shell.
-    expect((await door.run(own, { pre_commands: ['true'] })).body).toMatchObject({ error_type: 'Odd_1', error_line: 3 });
+    expect((await door.run(own, { pre_commands: ['true'] })).body).toMatchObject({
+      error_type: 'Odd_1',
+      error_line: 3,
+    });
   });
 
   it('difference: Timestamps', async () => {
@@ -79,7 +96,11 @@ describe('the form', () => {
   const metadata = { entrypoint: 'main.py', script_args: ['x'] };
   const send = (query: string, ...parts: Part[]) => {
     const { contentType, body } = formOf(...parts);
-    return door.request(`/api/v1/exec/sync${query}`, { method: 'POST', headers: { 'content-type': contentType }, body });
+    return door.request(`/api/v1/exec/sync${query}`, {
+      method: 'POST',
+      headers: { 'content-type': contentType },
+      body,
+    });
   };
 
   it.each<[string, string, Part[]]>([
@@ -88,14 +109,34 @@ describe('the form', () => {
     ['metadata of another type', '', [tarPart(tar), metadataPart(metadata, 'text/html')]],
     ['metadata first', '', [metadataPart(metadata), tarPart(tar)]],
     ['a tar of no type', '', [{ name: 'tar', filename: 'x', content: tar }, metadataPart(metadata)]],
-    ['other parts', '', [{ name: 'a', content: 'b' }, tarPart(tar), { name: 'c', content: 'd', filename: 'e' }, metadataPart(metadata)]],
+    [
+      'other parts',
+      '',
+      [{ name: 'a', content: 'b' }, tarPart(tar), { name: 'c', content: 'd', filename: 'e' }, metadataPart(metadata)],
+    ],
     ['fields nobody knows', '', [tarPart(tar), metadataPart({ ...metadata, nonsense: { a: [1] } })]],
     ['keys in another case', '', [tarPart(tar), metadataPart('{"EntryPoint":"main.py","SCRIPT_ARGS":["x"]}')]],
-    ['null for what is not given', '', [tarPart(tar), metadataPart({ ...metadata, stdin: null, config: null, env_vars: null })]],
-    ['the last of two keys', '', [tarPart(tar), metadataPart('{"entrypoint":"no.py","entrypoint":"main.py","script_args":["x"]}')]],
+    [
+      'null for what is not given',
+      '',
+      [tarPart(tar), metadataPart({ ...metadata, stdin: null, config: null, env_vars: null })],
+    ],
+    [
+      'the last of two keys',
+      '',
+      [tarPart(tar), metadataPart('{"entrypoint":"no.py","entrypoint":"main.py","script_args":["x"]}')],
+    ],
     ['metadata in the query', `?metadata=${encodeURIComponent(JSON.stringify(metadata))}`, [tarPart(tar)]],
-    ['metadata in the query, which wins', `?metadata=${encodeURIComponent(JSON.stringify(metadata))}`, [tarPart(tar), metadataPart({ entrypoint: 'no.py' })]],
-    ['the first of two tars', '', [tarPart(tar), tarPart(plainTar({ 'main.py': 'print("second")' })), metadataPart(metadata)]],
+    [
+      'metadata in the query, which wins',
+      `?metadata=${encodeURIComponent(JSON.stringify(metadata))}`,
+      [tarPart(tar), metadataPart({ entrypoint: 'no.py' })],
+    ],
+    [
+      'the first of two tars',
+      '',
+      [tarPart(tar), tarPart(plainTar({ 'main.py': 'print("second")' })), metadataPart(metadata)],
+    ],
   ])('%s', async (_name, query, parts) => {
     expect((await send(query, ...parts)).body['stdout']).toBe("['x']\n");
   });
@@ -104,16 +145,34 @@ describe('the form', () => {
 describe('the entry point', () => {
   it.each<[string, string, Record<string, string>, object]>([
     ['./ before it', './main.py', { 'main.py': 'print(1)' }, { stdout: '1\n', exit_code: 0 }],
-    ['a folder before it', 'a/b/c.py', { 'a/b/c.py': 'import d', 'a/b/d.py': 'print(2)' }, { stdout: '2\n', exit_code: 0 }],
+    [
+      'a folder before it',
+      'a/b/c.py',
+      { 'a/b/c.py': 'import d', 'a/b/d.py': 'print(2)' },
+      { stdout: '2\n', exit_code: 0 },
+    ],
     ['steps in it', 'a/.//b.py', { 'a/b.py': 'print(3)' }, { stdout: '3\n', exit_code: 0 }],
     ['nothing, with a __main__.py', '', { '__main__.py': 'print(4)' }, { stdout: '4\n', exit_code: 0 }],
-    ['nothing, without one', '', { 'main.py': 'print(4)' }, { exit_code: 1, stderr: expect.stringContaining("'__main__'") }],
+    [
+      'nothing, without one',
+      '',
+      { 'main.py': 'print(4)' },
+      { exit_code: 1, stderr: expect.stringContaining("'__main__'") },
+    ],
     ['a folder with a __main__.py', 'app', { 'app/__main__.py': 'print(5)' }, { stdout: '5\n', exit_code: 0 }],
-    ['not there', 'no.py', { 'main.py': '' }, { exit_code: 2, stderr: expect.stringContaining("can't open file '/work/no.py'") }],
+    [
+      'not there',
+      'no.py',
+      { 'main.py': '' },
+      { exit_code: 2, stderr: expect.stringContaining("can't open file '/work/no.py'") },
+    ],
     ['not called .py', 'script', { script: 'print(6)' }, { stdout: '6\n', exit_code: 0 }],
     ['blanks in it', 'a b.py', { 'a b.py': 'print(7)' }, { stdout: '7\n', exit_code: 0 }],
   ])('%s', async (_name, entrypoint, files, expected) => {
-    expect(await door.exec(files, { entrypoint })).toMatchObject({ status: 200, body: { status: 'completed', ...expected } });
+    expect(await door.exec(files, { entrypoint })).toMatchObject({
+      status: 200,
+      body: { status: 'completed', ...expected },
+    });
   });
 
   it('difference: Entry point outside the project', async () => {
@@ -149,7 +208,9 @@ describe('arguments, variables and stdin', () => {
   });
 
   it('difference: `env_vars` entry without `=`', async () => {
-    expect((await door.run('import os\nprint(repr(os.environ["LANG"]))', { env_vars: ['LANG'] })).body['stdout']).toBe("''\n");
+    expect((await door.run('import os\nprint(repr(os.environ["LANG"]))', { env_vars: ['LANG'] })).body['stdout']).toBe(
+      "''\n",
+    );
   });
 
   it('difference: Names in `env_vars`', async () => {
@@ -173,15 +234,24 @@ describe('arguments, variables and stdin', () => {
 });
 
 describe('pre_commands', () => {
-  const run = (pre_commands: string[], code = 'print("ran")', more: object = {}) => door.run(code, { pre_commands, ...more });
+  const run = (pre_commands: string[], code = 'print("ran")', more: object = {}) =>
+    door.run(code, { pre_commands, ...more });
 
   it.each<[string, string[], object]>([
-    ['run in order, their output with the rest', ['echo a', 'echo b >&2', 'echo c'], { stdout: 'a\nc\nran\n', stderr: 'b\n', exit_code: 0 }],
+    [
+      'run in order, their output with the rest',
+      ['echo a', 'echo b >&2', 'echo c'],
+      { stdout: 'a\nc\nran\n', stderr: 'b\n', exit_code: 0 },
+    ],
     ['end everything at the first that fails', ['echo a', 'sh -c "exit 7"', 'echo b'], { stdout: 'a\n', exit_code: 7 }],
     ['end as a success with exit 0', ['echo a', 'exit 0', 'echo b'], { stdout: 'a\n', exit_code: 0 }],
     ['end with the status of exit', ['exit 9'], { exit_code: 9 }],
     ['not found', ['no-such-command'], { exit_code: 127, stderr: expect.stringContaining('no-such-command') }],
-    ['can hold pipes and several lines', ['echo a | tr a b', 'if true; then\necho c\nfi', 'cat <<E\nd\nE'], { stdout: 'b\nc\nd\nran\n', exit_code: 0 }],
+    [
+      'can hold pipes and several lines',
+      ['echo a | tr a b', 'if true; then\necho c\nfi', 'cat <<E\nd\nE'],
+      { stdout: 'b\nc\nd\nran\n', exit_code: 0 },
+    ],
     ['with an or', ['false || echo a'], { stdout: 'a\nran\n', exit_code: 0 }],
     ['that do nothing', ['', '# nothing'], { stdout: 'ran\n', exit_code: 0 }],
   ])('%s', async (_name, commands, expected) => {
@@ -204,7 +274,9 @@ describe('pre_commands', () => {
   });
 
   it('share the deadline', async () => {
-    const { body } = await run(['echo a; sleep 1.2'], 'import time\ntime.sleep(1.2)', { config: { timeout_seconds: 2 } });
+    const { body } = await run(['echo a; sleep 1.2'], 'import time\ntime.sleep(1.2)', {
+      config: { timeout_seconds: 2 },
+    });
     expect(body).toMatchObject({ status: 'failed', error: 'execution timeout after 2s', stdout: 'a\n' });
   });
 

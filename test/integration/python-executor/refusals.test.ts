@@ -100,7 +100,11 @@ describe.each(['/api/v1/exec/sync', '/api/v1/exec/async'])('%s', (path) => {
   });
 
   it('difference: `requirements_txt`', async () => {
-    const answer = await postForm(path, tarPart(TAR), metadataPart({ entrypoint: 'main.py', requirements_txt: 'numpy' }));
+    const answer = await postForm(
+      path,
+      tarPart(TAR),
+      metadataPart({ entrypoint: 'main.py', requirements_txt: 'numpy' }),
+    );
     expect(answer.status).toBe(400);
     expect(answer.body['error']).toMatch(/requirements_txt/);
   });
@@ -124,7 +128,11 @@ describe('/api/v1/eval', () => {
     ['null', 'null', NO_CODE],
     ['empty code', '{"code":""}', NO_CODE],
     ['no files', '{"files":[]}', NO_CODE],
-    ['a version there is not', '{"code":"1","python_version":"2.7"}', /^unsupported python_version "2\.7"; supported versions: .*3\.\d+/],
+    [
+      'a version there is not',
+      '{"code":"1","python_version":"2.7"}',
+      /^unsupported python_version "2\.7"; supported versions: .*3\.\d+/,
+    ],
     ['no code before the version', '{"python_version":"2.7"}', NO_CODE],
     ['the version before the size', JSON.stringify({ code: TOO_LONG, python_version: '2.7' }), /^unsupported/],
   ])('400 for %s', async (_name, body, error) => {
@@ -135,7 +143,15 @@ describe('/api/v1/eval', () => {
   });
 
   it('413 for too much code', async () => {
-    for (const body of [{ code: TOO_LONG }, { files: [{ name: 'a.py', content: TOO_LONG.slice(1) }, { name: 'b.py', content: 'x' }] }]) {
+    for (const body of [
+      { code: TOO_LONG },
+      {
+        files: [
+          { name: 'a.py', content: TOO_LONG.slice(1) },
+          { name: 'b.py', content: 'x' },
+        ],
+      },
+    ]) {
       expect(await post(PATH, 'application/json', JSON.stringify(body))).toMatchObject({
         status: 413,
         body: { error: 'total code size 102401 bytes exceeds limit of 102400 bytes' },

@@ -61,7 +61,11 @@ describe('difference: Import detection (`/eval`)', () => {
     ['a package in the folder of the script', { 'app/main.py': 'import tools', 'app/tools/__init__.py': '' }, []],
     ['a name written with ./', { './main.py': 'import helper', './helper.py': '' }, []],
     ['a module that shadows a package', { 'main.py': 'import numpy', 'numpy.py': '' }, []],
-    ['data that is called like a package', { 'main.py': 'import numpy', 'numpy.csv': '', 'numpy/x.csv': '' }, ['numpy']],
+    [
+      'data that is called like a package',
+      { 'main.py': 'import numpy', 'numpy.csv': '', 'numpy/x.csv': '' },
+      ['numpy'],
+    ],
     ['imports of the other modules', { 'main.py': 'import helper', 'helper.py': 'import yaml' }, ['PyYAML']],
     ['files that are not Python', { 'main.py': '', 'notes.txt': 'import numpy' }, []],
   ])('%s', (_name, files, packages) => {
@@ -69,7 +73,8 @@ describe('difference: Import detection (`/eval`)', () => {
   });
 
   it('never means the standard library, whichever version it was part of', () => {
-    const names = `json os sys typing cProfile profile pstats distutils imp cgi crypt telnetlib this antigravity encodings
+    const names =
+      `json os sys typing cProfile profile pstats distutils imp cgi crypt telnetlib this antigravity encodings
       posixpath ntpath opcode sre_parse turtledemo _thread __future__ asyncio tomllib zoneinfo`.split(/\s+/);
     expect(packagesOf(names.map((name) => `import ${name}`).join('\n'))).toEqual([]);
     for (const name of names) expect(STANDARD_MODULES).toContain(name);

@@ -78,13 +78,24 @@ describe('an eval', () => {
     ['no files are no files', { code: 'x', files: [] }, ['main.py'], 'main.py'],
     [
       'the first file is run',
-      { files: [{ name: 'b.py', content: '' }, { name: 'a.py', content: '' }] },
+      {
+        files: [
+          { name: 'b.py', content: '' },
+          { name: 'a.py', content: '' },
+        ],
+      },
       ['b.py', 'a.py'],
       'b.py',
     ],
     [
       'unless another is named',
-      { files: [{ name: 'b.py', content: '' }, { name: 'a.py', content: '' }], entrypoint: 'a.py' },
+      {
+        files: [
+          { name: 'b.py', content: '' },
+          { name: 'a.py', content: '' },
+        ],
+        entrypoint: 'a.py',
+      },
       ['b.py', 'a.py'],
       'a.py',
     ],

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { tracebackEnd } from '../../../../src/doors/python-executor/traceback-text.ts';
 
 const TRACEBACK = 'Traceback (most recent call last):\n';
-const frame = (line: number, file = '/work/main.py') => `  File "${file}", line ${String(line)}, in <module>\n    x()\n`;
+const frame = (line: number, file = '/work/main.py') =>
+  `  File "${file}", line ${String(line)}, in <module>\n    x()\n`;
 
 describe('the exception that ended a program', () => {
   it.each<[string, string, { error_type: string; error_line?: number } | undefined]>([
@@ -16,8 +17,16 @@ describe('the exception that ended a program', () => {
       { error_type: 'JSONDecodeError', error_line: 2 },
     ],
     ['with digits', `${TRACEBACK}${frame(2)}My_Error2: x\n`, { error_type: 'My_Error2', error_line: 2 }],
-    ['of several lines', `${TRACEBACK}${frame(2)}ValueError: a\nKeyError: b\n`, { error_type: 'ValueError', error_line: 2 }],
-    ['outermost frame of several', `${TRACEBACK}${frame(9)}${frame(2)}OSError: x\n`, { error_type: 'OSError', error_line: 9 }],
+    [
+      'of several lines',
+      `${TRACEBACK}${frame(2)}ValueError: a\nKeyError: b\n`,
+      { error_type: 'ValueError', error_line: 2 },
+    ],
+    [
+      'outermost frame of several',
+      `${TRACEBACK}${frame(9)}${frame(2)}OSError: x\n`,
+      { error_type: 'OSError', error_line: 9 },
+    ],
     [
       'behind frames that are not the project',
       `${TRACEBACK}${frame(198, '<frozen runpy>')}${frame(4, '/work/pkg/__main__.py')}OSError: x\n`,
@@ -33,7 +42,11 @@ describe('the exception that ended a program', () => {
       '  File "/work/main.py", line 2\n    def f(:\n          ^\nSyntaxError: invalid syntax\n',
       { error_type: 'SyntaxError', error_line: 2 },
     ],
-    ['in a file that is not of the project', `${TRACEBACK}${frame(3, '/usr/x.py')}OSError: x\n`, { error_type: 'OSError' }],
+    [
+      'in a file that is not of the project',
+      `${TRACEBACK}${frame(3, '/usr/x.py')}OSError: x\n`,
+      { error_type: 'OSError' },
+    ],
     ['after other output', `warning\n${TRACEBACK}${frame(3)}OSError: x\n`, { error_type: 'OSError', error_line: 3 }],
     ['no traceback', 'ValueError: not really\n', undefined],
     ['a traceback cut off', `${TRACEBACK}${frame(3)}`, undefined],
