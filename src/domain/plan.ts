@@ -54,7 +54,8 @@ export interface RunPlan {
   readonly args: readonly string[];
   readonly stdin: Uint8Array;
   readonly environment: Readonly<Record<string, string>>;
-  readonly preCommands: readonly string[];
+  /** Shell commands that end in the program itself, joined by `&&`; empty: the program alone. */
+  readonly commandChain: readonly string[];
   readonly wantsLastValue: boolean;
   readonly limits: Limits;
   readonly onOverflow: OverflowPolicy;

@@ -9,6 +9,7 @@ import { ServiceError } from '../domain/errors.ts';
 import type { LimitName, Limits } from '../domain/limits.ts';
 import type { EntryPoint, RunPlan, RunRequest, SandboxShape } from '../domain/plan.ts';
 import type { Project } from '../domain/project.ts';
+import { commandChain } from './command-chain.ts';
 import { chooseEntryPoint } from './entry-point.ts';
 import { checkEnvironment } from './environment.ts';
 
@@ -142,7 +143,7 @@ export function decide(
     args: request.args,
     stdin: request.stdin,
     environment: request.environment,
-    preCommands: request.preCommands,
+    commandChain: commandChain(request.preCommands, entryPoint, request.args),
     wantsLastValue: request.wantsLastValue ?? false,
     limits,
     onOverflow: request.onOverflow,

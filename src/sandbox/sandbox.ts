@@ -62,12 +62,12 @@ export type Ending =
   | { readonly kind: 'backstop'; readonly cause: 'wall_ms' | 'cancelled'; readonly wallMs: number };
 
 async function* requestFrames(plan: RunPlan, project: Project): AsyncGenerator<Buffer> {
-  const { entryPoint, args, environment, preCommands, wantsLastValue, limits, onOverflow } = plan;
+  const { entryPoint, args, environment, commandChain, wantsLastValue, limits, onOverflow } = plan;
   yield encodeJsonFrame(FRAME.RUN, {
     entry: entryPoint,
     args,
     environment,
-    preCommands,
+    commandChain,
     wantsLastValue,
     limits,
     onOverflow,

@@ -108,6 +108,8 @@ export class DockerSocketProxy implements AsyncDisposable {
     server.on('upgrade', (incoming, socket, head) => {
       this.#upgrade(incoming, socket, head);
     });
+    // As dockerd, which does not close connections that are idle.
+    server.keepAliveTimeout = 0;
     server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
       socket.on('close', () => this.#sockets.delete(socket)).on('error', () => undefined);
@@ -188,8 +190,9 @@ export class DockerSocketProxy implements AsyncDisposable {
     const headers = incoming.rawHeaders.flatMap((name, index, all) =>
       index % 2 === 0 ? [`${name}: ${all[index + 1] ?? ''}\r\n`] : [],
     );
-    daemon.write(`${incoming.method ?? ''} ${incoming.url ?? ''} HTTP/1.1\r\n${headers.join('')}\r\n`);
-    daemon.write(head);
+    const line = `${incoming.method ?? ''} ${incoming.url ?? ''} HTTP/1.1\r\n${headers.join('')}\r\n`;
+    // In one piece: dockerd takes the body of an attach request for stdin of the container when it comes after the head.
+    daemon.write(Buffer.concat([Buffer.from(line, 'latin1'), head]));
     for (const [from, to] of [
       [client, daemon],
       [daemon, client],

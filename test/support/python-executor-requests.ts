@@ -2,11 +2,9 @@
  * Raw requests to the python-executor door: what is sent is what the test writes,
  * what comes back is not interpreted.
  */
-import { ROOT, startService, type ExampleService } from './examples-service.ts';
+import { startService, type ExampleService } from './examples-service.ts';
 import { formOf, metadataPart, tarPart } from './python-executor-client.ts';
 import { plainTar } from './python-executor-tars.ts';
-
-export { ROOT };
 
 export interface Answer {
   readonly status: number;
@@ -16,7 +14,7 @@ export interface Answer {
   readonly body: Readonly<Record<string, unknown>>;
 }
 
-export async function answerOf(pending: Promise<Response>): Promise<Answer> {
+async function answerOf(pending: Promise<Response>): Promise<Answer> {
   const response = await pending;
   const text = await response.text();
   let body: unknown;

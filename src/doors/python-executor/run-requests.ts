@@ -7,7 +7,6 @@
 import type { Limits } from '../../domain/limits.ts';
 import type { EntryPoint, RunRequest } from '../../domain/plan.ts';
 import { boolean, field, integer, object, objects, string, strings } from './lenient-json.ts';
-import { commandChain } from './pre-commands.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -101,7 +100,7 @@ export function runRequestOfMetadata(metadata: Fields): { readonly run: RunReque
       entryPoint,
       args,
       environment: environmentOf(field(metadata, 'env_vars', strings) ?? []),
-      preCommands: commandChain(field(metadata, 'pre_commands', strings) ?? [], entryPoint.path, args),
+      preCommands: field(metadata, 'pre_commands', strings) ?? [],
       toleratesMissingEntryPoint: true,
       ...(image === '' ? {} : { image }),
     },

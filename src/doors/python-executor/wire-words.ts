@@ -2,7 +2,7 @@
  * Sentences of the service in the words of this door: its callers know
  * `config.timeout_seconds`, not `limits.wall_ms`. Pure.
  */
-import { ServiceError } from '../../domain/errors.ts';
+import type { ServiceError } from '../../domain/errors.ts';
 
 const MIB = 2 ** 20;
 const SHARES_PER_CORE = 1024;

@@ -261,9 +261,8 @@ class Child:
                 status = 1
             self.leave_with(ctypes.c_int((status or 0) & 0xFF))
         except BaseException as problem:
-            traceback = problem.__traceback__
-            while traceback is not None and traceback.tb_frame.f_code.co_filename == "<child>":
-                traceback = traceback.tb_next
+            # Ours are the first frames, and `keep` before a repr() that failed.
+            traceback = self.without_ours(problem.__traceback__)
             problem = problem.with_traceback(traceback)
             sys.last_type, sys.last_value, sys.last_traceback = type(problem), problem, traceback
             try:
@@ -272,6 +271,22 @@ class Child:
                 sys.__excepthook__(type(problem), problem, traceback)
             self.leave_with(ctypes.c_int(self.exit_status(-1)))
         self.leave_with(ctypes.c_int(0))
+
+    @staticmethod
+    def without_ours(traceback):
+        """The traceback without frames of this file, wherever they are in it."""
+
+        def is_ours(link):
+            return link is not None and link.tb_frame.f_code.co_filename == "<child>"
+
+        while is_ours(traceback):
+            traceback = traceback.tb_next
+        link = traceback
+        while link is not None:
+            while is_ours(link.tb_next):
+                link.tb_next = link.tb_next.tb_next
+            link = link.tb_next
+        return traceback
 
     def note(self, place, text, number):
         """Leaves a text and a number where PID 1 finds them once this process has ended."""

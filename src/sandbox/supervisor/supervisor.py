@@ -43,7 +43,7 @@ def program_of(plan, environment):
     else:
         command = [os.fsencode(entry["path"])]
     fresh = (
-        plan["preCommands"]
+        plan["commandChain"]
         or entry["kind"] == "module"
         or any(name.startswith(("PYTHON", "LC_", "LANG", "MALLOC_", "GLIBC_")) for name in plan["environment"])
         or not entry["path"].endswith(".py")
@@ -51,10 +51,9 @@ def program_of(plan, environment):
     )
     arguments = [os.fsencode(argument) for argument in args]
     command = [os.fsencode(sys.executable), b"python3"] + command + arguments
-    if plan["preCommands"]:
-        script = " && ".join("{ %s\n}" % command for command in plan["preCommands"])
-        script += ' && exec "$@"'
-        command = [b"/bin/sh", b"sh", b"-c", os.fsencode(script), b"sh", command[0]] + command[2:]
+    if plan["commandChain"]:
+        script = " && ".join("{ %s\n}" % step for step in plan["commandChain"])
+        command = [b"/bin/sh", b"sh", b"-c", os.fsencode(script)]
     return {
         "directory": WORK,
         # A new interpreter instead of the fork; the child finds one more reason by itself, an archive.

@@ -22,6 +22,7 @@ beforeAll(async () => {
   engine = await startEngine({
     PYEXEC_DOCKER_SOCKET: proxy.socketPath,
     PYEXEC_INSTANCE: INSTANCE,
+    PYEXEC_ALLOWED_IMAGES: 'pyexec/*',
     PYEXEC_REAP_INTERVAL: '1',
   });
 });

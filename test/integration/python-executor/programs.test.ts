@@ -57,7 +57,7 @@ describe('the answer', () => {
     [
       'an exception',
       '1/0',
-      { status: 'completed', exit_code: 1, stderr: expect.stringContaining('ZeroDivisionError') },
+      { status: 'completed', exit_code: 1, stderr: expect.stringContaining('ZeroDivisionError') as unknown },
     ],
     [
       'both streams',
@@ -157,14 +157,14 @@ describe('the entry point', () => {
       'nothing, without one',
       '',
       { 'main.py': 'print(4)' },
-      { exit_code: 1, stderr: expect.stringContaining("'__main__'") },
+      { exit_code: 1, stderr: expect.stringContaining("'__main__'") as unknown },
     ],
     ['a folder with a __main__.py', 'app', { 'app/__main__.py': 'print(5)' }, { stdout: '5\n', exit_code: 0 }],
     [
       'not there',
       'no.py',
       { 'main.py': '' },
-      { exit_code: 2, stderr: expect.stringContaining("can't open file '/work/no.py'") },
+      { exit_code: 2, stderr: expect.stringContaining("can't open file '/work/no.py'") as unknown },
     ],
     ['not called .py', 'script', { script: 'print(6)' }, { stdout: '6\n', exit_code: 0 }],
     ['blanks in it', 'a b.py', { 'a b.py': 'print(7)' }, { stdout: '7\n', exit_code: 0 }],
@@ -246,7 +246,11 @@ describe('pre_commands', () => {
     ['end everything at the first that fails', ['echo a', 'sh -c "exit 7"', 'echo b'], { stdout: 'a\n', exit_code: 7 }],
     ['end as a success with exit 0', ['echo a', 'exit 0', 'echo b'], { stdout: 'a\n', exit_code: 0 }],
     ['end with the status of exit', ['exit 9'], { exit_code: 9 }],
-    ['not found', ['no-such-command'], { exit_code: 127, stderr: expect.stringContaining('no-such-command') }],
+    [
+      'not found',
+      ['no-such-command'],
+      { exit_code: 127, stderr: expect.stringContaining('no-such-command') as unknown },
+    ],
     [
       'can hold pipes and several lines',
       ['echo a | tr a b', 'if true; then\necho c\nfi', 'cat <<E\nd\nE'],

@@ -58,7 +58,7 @@ it('difference: `disk_mb`', async () => {
   const code = 'open("x", "wb").write(b"x" * (8 << 20))';
   expect((await door.run(code, { config: { disk_mb: 16 } })).body['exit_code']).toBe(0);
   const { body } = await door.run(code, { config: { disk_mb: 4 } });
-  expect(body).toMatchObject({ exit_code: 1, hint: expect.stringContaining('config.disk_mb') });
+  expect(body).toMatchObject({ exit_code: 1, hint: expect.stringContaining('config.disk_mb') as unknown });
 });
 
 it('difference: `cpu_shares`', async () => {
@@ -99,7 +99,7 @@ it('difference: Timeout', async () => {
 
 it('difference: `exit_code`, `duration_ms` and `error` of what did not end by itself', async () => {
   const { body } = await door.run('import time\ntime.sleep(60)', { config: { timeout_seconds: 1 } });
-  expect(body).toMatchObject({ exit_code: 124, duration_ms: expect.any(Number) });
+  expect(body).toMatchObject({ exit_code: 124, duration_ms: expect.any(Number) as unknown });
   const { body: accepted } = await door.exec({ 'main.py': 'import time\ntime.sleep(60)' }, {}, { mode: 'async' });
   await door.until(accepted['execution_id'], (execution) => execution['status'] === 'running');
   await door.request(`/api/v1/executions/${String(accepted['execution_id'])}`, { method: 'DELETE' });

@@ -18,7 +18,7 @@ export const PLAN: RunPlan = {
   args: [],
   stdin: new Uint8Array(),
   environment: {},
-  preCommands: [],
+  commandChain: [],
   wantsLastValue: false,
   limits: {
     wall_ms: 5000,

@@ -53,7 +53,7 @@ describe('milestones', () => {
     args: ['secret-arg'],
     environment: { TOKEN: 'secret-env' },
     stdin: Buffer.from('secret-stdin'),
-    preCommands: ['secret-command'],
+    commandChain: ['secret-command'],
   };
   const ended = {
     kind: 'ended',

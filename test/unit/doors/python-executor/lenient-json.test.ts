@@ -11,6 +11,7 @@ import {
   string,
   strings,
 } from '../../../../src/doors/python-executor/lenient-json.ts';
+import type { Reader } from '../../../../src/doors/python-executor/lenient-json.ts';
 
 describe('a document', () => {
   it.each<[string, unknown]>([
@@ -49,7 +50,7 @@ describe('a field', () => {
     expect(field(parseObject('{"a":"x","a":"y"}'), 'a', string)).toBe('y');
   });
 
-  it.each([
+  it.each<[string, Reader<unknown>, unknown]>([
     ['a string', string, 1],
     ['a string', string, ['x']],
     ['true or false', boolean, 'true'],

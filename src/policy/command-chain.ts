@@ -6,6 +6,7 @@
  * python-executor does, and started as the last command of the chain.
  */
 import { posix } from 'node:path';
+import type { EntryPoint } from '../domain/plan.ts';
 
 const WORK = '/work';
 
@@ -20,15 +21,18 @@ function quoted(text: string): string {
 
 /**
  * The commands that do something, and after them the program; none when none does anything.
- * @param entryPath as the request has it: relative to the project, checked elsewhere.
+ * @param entryPoint as policy has checked it.
  */
 export function commandChain(
   commands: readonly string[],
-  entryPath: string,
+  entryPoint: EntryPoint,
   args: readonly string[],
 ): readonly string[] {
   const steps = commands.filter((command) => !isNothing(command));
   if (steps.length === 0) return [];
-  const script = posix.join(WORK, entryPath).replace(/(.)\/$/, '$1');
-  return [...steps, ['exec python3', ...[script, ...args].map(quoted)].join(' ')];
+  const named =
+    entryPoint.kind === 'module'
+      ? ['-m', entryPoint.name]
+      : [posix.join(WORK, entryPoint.path).replace(/(.)\/$/, '$1')];
+  return [...steps, ['exec python3', ...[...named, ...args].map(quoted)].join(' ')];
 }
