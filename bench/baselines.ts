@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import Docker from 'dockerode';
+import { AttachDemultiplexer } from '../src/sandbox/attach-demultiplexer.ts';
 
 const run = promisify(execFile);
 const docker = new Docker({ socketPath: process.env['PYEXEC_DOCKER_SOCKET'] ?? '/var/run/docker.sock' });
@@ -76,11 +77,18 @@ export async function dockerodeLife(runtime = 'runc'): Promise<void> {
   });
   const stream = await container.attach({ stream: true, stdout: true, stderr: true });
   const chunks: Buffer[] = [];
-  stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+  const demultiplexer = new AttachDemultiplexer(
+    (data) => chunks.push(data),
+    () => undefined,
+  );
+  stream.on('data', (chunk: Buffer) => {
+    demultiplexer.push(chunk);
+  });
+  const ended = new Promise((resolve) => stream.once('end', resolve).once('close', resolve));
   await container.start();
-  await container.wait();
+  await Promise.all([container.wait(), ended]);
   await container.remove({ force: true });
-  if (!Buffer.concat(chunks).includes('1\n')) throw new Error('the container printed nothing');
+  if (Buffer.concat(chunks).toString() !== '1\n') throw new Error('the container printed something else');
 }
 
 /** Bytes per second of a program that writes `bytes` to its stdout, through `docker run`. */

@@ -60,7 +60,7 @@ export function sandboxForFile(settings: Readonly<Record<string, string>> = {}):
 }
 
 /** Names of all containers that have the label, running or not. */
-export async function containersWith(label: string): Promise<string[]> {
+async function containersWith(label: string): Promise<string[]> {
   const containers = await docker.listContainers({ all: true, filters: { label: [label] } });
   return containers.flatMap(({ Names }) => Names);
 }
