@@ -34,6 +34,9 @@ const MINIMA: Limits = {
   cpus: 0.05,
 };
 
+const ARGUMENT_BYTES_MAX = 120 << 10;
+const ARGUMENTS_BYTES_MAX = 1 << 20;
+
 /** /tmp is this part of the memory, but not more than the cap. */
 const TMP_MEMORY_SHARE = 1 / 8;
 const TMP_BYTES_MAX = 128 << 20;
@@ -86,6 +89,21 @@ function shapeOf(
   };
 }
 
+/** What execve(2) takes: no NUL, 128 KiB for one argument, and a total that leaves room for the environment. */
+function checkArguments(args: readonly string[]): void {
+  const refuse = (reason: string) => new ServiceError('invalid_request', reason, { members: { field: 'args' } });
+  let bytes = 0;
+  for (const argument of args) {
+    if (argument.includes('\0')) throw refuse('An argument holds a NUL character.');
+    const length = Buffer.byteLength(argument);
+    if (length > ARGUMENT_BYTES_MAX) throw refuse(`An argument may have at most ${String(ARGUMENT_BYTES_MAX)} bytes.`);
+    bytes += length + 1;
+  }
+  if (bytes > ARGUMENTS_BYTES_MAX) {
+    throw refuse(`All arguments together may have at most ${String(ARGUMENTS_BYTES_MAX)} bytes.`);
+  }
+}
+
 /** The shape of a request that asks for nothing special: what is worth keeping warm. */
 export function defaultShape(
   image: { readonly reference: string; readonly id: string },
@@ -133,10 +151,7 @@ export function decide(
     project,
     request.preCommands.length > 0 || request.toleratesMissingEntryPoint === true,
   );
-  for (const argument of request.args) {
-    if (argument.includes('\0'))
-      throw new ServiceError('invalid_request', 'An argument holds a NUL character.', { members: { field: 'args' } });
-  }
+  checkArguments(request.args);
   return {
     shape: shapeOf(limits, image, policy, request.wantsNetwork),
     entryPoint,

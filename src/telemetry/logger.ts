@@ -9,8 +9,11 @@ import { destination, pino, type Logger } from 'pino';
 
 export type { Logger };
 
+/** Lines that wait for a stdout nobody reads; more are dropped. */
+const UNWRITTEN_BYTES_MAX = 8 << 20;
+
 export function createLogger(level: string): Logger {
-  const stdout = destination({ dest: 1, sync: false });
+  const stdout = destination({ dest: 1, sync: false, maxLength: UNWRITTEN_BYTES_MAX });
   // A closed pipe or a full disk under stdout must not take the runs with it.
   stdout.on('error', () => undefined);
   return pino(

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { containersOf, until, untilGone } from '../../support/docker-containers.ts';
 import { DockerSocketProxy } from '../../support/docker-socket-proxy.ts';
 import { projectOf, runRequest, startEngine } from '../../support/engine.ts';
-import { ServiceProcess } from '../../support/service-process.ts';
+import { freePort, runService, ServiceProcess } from '../../support/service-process.ts';
 
 async function refusal(response: Response) {
   const { code, retryable } = (await response.json()) as { code: string; retryable: boolean };
@@ -85,6 +85,17 @@ describe.concurrent('F10: a daemon that hangs', () => {
     });
     await proxy.resume();
   }, 90_000);
+
+  test('keeps the service from starting, and it says so in time', async () => {
+    await using proxy = await DockerSocketProxy.start();
+    proxy.hang();
+    const { code, stderr } = await runService({
+      PYEXEC_DOCKER_SOCKET: proxy.socketPath,
+      PYEXEC_PORT: String(await freePort()),
+    });
+    expect(stderr).toMatch(/^pyexec does not start: no Docker daemon answers at [^\n]+\n$/);
+    expect(code).toBeGreaterThan(0);
+  });
 
   test.each([
     ['create', 'infrastructure_error'],

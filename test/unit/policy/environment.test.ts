@@ -66,3 +66,10 @@ describe('refused', () => {
     expect(JSON.stringify([refusal?.message, refusal?.members])).not.toContain('hunter2');
   });
 });
+
+test('a total that no new process could be given is refused', () => {
+  const variables = (count: number) =>
+    Object.fromEntries(Array.from({ length: count }, (_, index) => [`V${String(index)}`, 'x'.repeat(32_000)]));
+  expect(refusalOf(variables(16))).toBeUndefined();
+  expect(refusalOf(variables(17))?.code).toBe('invalid_environment');
+});
