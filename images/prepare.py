@@ -8,7 +8,9 @@ What it guarantees, and checks before it ends:
   * every module of the standard library is compiled, and is used without a
     look at its source's time stamp: the root is read-only when programs run;
   * uids and gids 10000..10255 have a name, because getpass, pathlib and many
-    libraries fail for a uid that has none.
+    libraries fail for a uid that has none;
+  * localhost has an address where libnss-myhostname is installed: a container
+    without a network has an empty /etc/hosts, whatever the image has there.
 """
 
 import os
@@ -42,6 +44,7 @@ REMOVED = [
 
 def main():
     add_accounts()
+    resolve_localhost()
     compile_modules()
     remove_ballast()
     make_folders()
@@ -54,6 +57,20 @@ def add_accounts():
     ids = range(FIRST_ID, FIRST_ID + IDS)
     append_missing("/etc/passwd", {f"sandbox{i - FIRST_ID}": f"x:{i}:{i}:pyexec sandbox:/work:/bin/sh" for i in ids})
     append_missing("/etc/group", {f"sandbox{i - FIRST_ID}": f"x:{i}:" for i in ids})
+
+
+def resolve_localhost():
+    library = "libnss_myhostname.so.2"
+    if not any(library in names for _, _, names in os.walk("/usr/lib")) and shutil.which("apt-get"):
+        # The official image has no such package; without it only addresses work, as in any minimal image.
+        subprocess.run(
+            "apt-get update && apt-get install -y --no-install-recommends libnss-myhostname", shell=True, check=False
+        )
+    switch = pathlib.Path("/etc/nsswitch.conf")
+    if any(library in names for _, _, names in os.walk("/usr/lib")) and switch.exists():
+        lines = switch.read_text().splitlines()
+        lines = ["hosts:          files myhostname dns" if line.startswith("hosts:") else line for line in lines]
+        switch.write_text("\n".join(lines) + "\n")
 
 
 def append_missing(path, entries):

@@ -7,6 +7,7 @@
  *
  * This file does not decide when containers are made or kept: see cold-start.ts.
  */
+import { randomUUID } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { ServiceError } from '../domain/errors.ts';
 import type { OutputStream } from '../domain/events.ts';
@@ -61,9 +62,10 @@ export type Ending =
   /** The host had to end the container, because the supervisor did not. */
   | { readonly kind: 'backstop'; readonly cause: 'wall_ms' | 'cancelled'; readonly wallMs: number };
 
-async function* requestFrames(plan: RunPlan, project: Project): AsyncGenerator<Buffer> {
+async function* requestFrames(token: string, plan: RunPlan, project: Project): AsyncGenerator<Buffer> {
   const { entryPoint, args, environment, commandChain, wantsLastValue, limits, onOverflow } = plan;
   yield encodeJsonFrame(FRAME.RUN, {
+    token,
     entry: entryPoint,
     args,
     environment,
@@ -86,6 +88,8 @@ export class Sandbox {
   readonly shape: SandboxShape;
   readonly #daemon: DockerDaemon;
   readonly #socket: Duplex;
+  /** Known to the supervisor and not to the program: sent before the program is released, returned with the exit. */
+  readonly #token = randomUUID();
   readonly #decoder = new FrameDecoder();
   readonly #frames: Frame[] = [];
   #waiter: Waiter | undefined;
@@ -234,7 +238,7 @@ export class Sandbox {
       batchBytes = 0;
       await this.#write(data);
     };
-    for await (const frame of requestFrames(plan, project)) {
+    for await (const frame of requestFrames(this.#token, plan, project)) {
       if (this.#ended || signal.aborted) return;
       batch.push(frame);
       batchBytes += frame.length;
@@ -273,12 +277,16 @@ export class Sandbox {
           break;
         }
         case FRAME.REFUSED: {
+          if (hasStarted) throw new ProtocolError('a refusal after the start');
           const { code, detail } = parseRefused(frame);
           if (code === 'project_too_large') throw new ServiceError('project_too_large', detail);
           throw new SandboxBroken(detail);
         }
-        case FRAME.EXIT:
-          return parseExit(frame);
+        case FRAME.EXIT: {
+          const report = parseExit(frame);
+          if (report.token !== this.#token) throw new ProtocolError('an exit frame that is not the supervisor’s');
+          return report;
+        }
         default:
           throw new ProtocolError(`unexpected frame ${String(frame.type)}`);
       }

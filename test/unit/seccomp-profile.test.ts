@@ -119,7 +119,15 @@ describe('the profile', () => {
     );
     expect(sorted(new Set(plain))).toEqual(sorted(plain));
     expect(plain.filter((name) => conditional.has(name))).toEqual([]);
-    expect(sorted(conditional)).toEqual(['clone', 'mknod', 'mknodat', 'personality', 'socket', 'socketpair']);
+    expect(sorted(conditional)).toEqual([
+      'clone',
+      'mknod',
+      'mknodat',
+      'personality',
+      'prlimit64',
+      'socket',
+      'socketpair',
+    ]);
   });
 
   it.each(FORBIDDEN)('has no rule that allows %s', (name) => {

@@ -28,6 +28,7 @@ import _functools
 import _signal
 import ctypes
 import mmap
+import resource
 
 SET_UP_FAILED = 71
 KEYBOARD_INTERRUPT_STATUS = 130
@@ -69,6 +70,8 @@ class Child:
             return
         try:
             self.take_descriptors()
+            if self.terminal is None:
+                self.wait_for_program()
             self.become_interactive()
             exec(compile(EXERCISE, "", "exec"), {})
         except BaseException as problem:
@@ -82,8 +85,12 @@ class Child:
     def take_descriptors(self):
         """Leaves the terminal on 0, the program's pipes on 1 and 2, its stdin on 4 until it begins."""
         os.setsid()
-        terminal = os.openpty()
-        os.dup2(terminal[1], 0)
+        try:
+            self.terminal = os.openpty()
+        except OSError:
+            # Pseudo-terminals are counted for the whole machine, and somebody holds them all: an interpreter is executed.
+            self.terminal = None
+        os.dup2(self.stdin_read if self.terminal is None else self.terminal[1], 0)
         os.dup2(self.stdout_write, 1)
         os.dup2(self.stderr_write, 2)
         # Both targets are below every descriptor still needed, or are that descriptor's own copy.
@@ -91,7 +98,8 @@ class Child:
         os.dup2(self.go_read, GO_DESCRIPTOR, inheritable=False)
         os.dup2(program_stdin, GO_DESCRIPTOR + 1, inheritable=False)
         # The master end stays open on 5: a hung-up terminal is still a terminal, but not everywhere.
-        os.dup2(terminal[0], GO_DESCRIPTOR + 2, inheritable=False)
+        if self.terminal is not None:
+            os.dup2(self.terminal[0], GO_DESCRIPTOR + 2, inheritable=False)
         os.closerange(GO_DESCRIPTOR + 3, 256)
 
     def become_interactive(self):
@@ -154,11 +162,14 @@ class Child:
     def prepare(self, program):
         os.dup2(GO_DESCRIPTOR + 1, 0)
         os.closerange(GO_DESCRIPTOR, GO_DESCRIPTOR + 3)
+        # By the child itself: the filter lets no process set the limits of another one, PID 1 among them.
+        for which, limits in program["rlimits"]:
+            resource.setrlimit(which, limits)
         os.umask(0o022)
         os.chdir(program["directory"])
         entry = program["entry"]
         absolute = os.path.join(program["directory"], entry)
-        if program["fresh"] or self.is_archive(absolute):
+        if program["fresh"] or self.terminal is None or self.is_archive(absolute):
             _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
             _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
             os.execve(program["command"][0], program["command"][1:], program["environment"])

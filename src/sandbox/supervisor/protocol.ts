@@ -85,6 +85,8 @@ const omittedSchema = z.object({ stream: z.enum(['stdout', 'stderr']), bytes: z.
 const refusedSchema = z.object({ code: z.enum(['project_too_large', 'sandbox_failed']), detail: z.string().max(500) });
 const exitSchema = z
   .object({
+    /** The secret of the RUN frame: under some runtimes a program can write to the supervisor's stdout. */
+    token: z.string().max(100),
     exitCode: z.int().min(0).max(255).nullable(),
     signal: z.int().min(1).max(64).nullable(),
     cause: z.enum(['wall_ms', 'cpu_ms', 'output_bytes', 'cancelled']).nullable(),
@@ -96,7 +98,7 @@ const exitSchema = z
     /** What the program's last expression was worth, as repr() wrote it. */
     value: z.string().nullish(),
     /** The exception that ended the program: its class, and the line of the program's own file. */
-    exception: z.object({ type: z.string().max(200), line: z.int().nonnegative().nullable() }).nullish(),
+    exception: z.object({ type: z.string().max(400), line: z.int().nonnegative().nullable() }).nullish(),
     omittedBytes: z.object({ stdout: z.number().nonnegative(), stderr: z.number().nonnegative() }),
   })
   // An end without a reason would have to be made up.

@@ -29,6 +29,9 @@ WORK = "/work"
 REAP_GRACE_S = 2.0
 CPU_POLL_S = 0.1
 
+# Of the last expression's value, as JSON; a frame holds 1 MiB.
+VALUE_BYTES_MAX = 900_000
+
 PR_SET_DUMPABLE = 4
 F_SETPIPE_SZ = 1031
 PIPE_CAPACITY_BYTES = 262144
@@ -99,16 +102,19 @@ class Run:
                 os._exit(0)
         self.unpacker.finish()
 
-    def apply_limits(self):
+    def rlimits(self):
+        """The limits of every process of the program; the child sets them before it begins."""
         limits = self.plan["limits"]
         cpu_seconds = -(-limits["cpu_ms"] // 1000)
-        for which, soft, hard in (
-            (resource.RLIMIT_CPU, cpu_seconds + 1, cpu_seconds + 2),
-            (resource.RLIMIT_NOFILE, limits["open_files"], limits["open_files"]),
-            (resource.RLIMIT_FSIZE, limits["disk_bytes"], limits["disk_bytes"]),
-            (resource.RLIMIT_CORE, 0, 0),
-        ):
-            resource.prlimit(CHILD.pid, which, (soft, hard))
+        return [
+            (resource.RLIMIT_CPU, (cpu_seconds + 1, cpu_seconds + 2)),
+            (resource.RLIMIT_NOFILE, (limits["open_files"], limits["open_files"])),
+            (resource.RLIMIT_FSIZE, (limits["disk_bytes"], limits["disk_bytes"])),
+            (resource.RLIMIT_CORE, (0, 0)),
+        ]
+
+    def prefer_the_program(self):
+        """Makes the kernel choose the program, not this process, when memory runs out."""
         try:
             with open("/proc/%d/oom_score_adj" % CHILD.pid, "w") as file:
                 file.write("1000")
@@ -122,8 +128,8 @@ class Run:
         return environment
 
     def go(self):
-        self.apply_limits()
-        program = marshal.dumps(program_of(self.plan, self.environment()))
+        self.prefer_the_program()
+        program = marshal.dumps(dict(program_of(self.plan, self.environment()), rlimits=self.rlimits()))
         view = memoryview(program)
         while view:
             view = view[os.write(CHILD.go_write, view) :]
@@ -235,14 +241,22 @@ class Run:
                 return
             select.select([WAKE_READ], [], [], 0.001 if alive else 0)
 
+    @staticmethod
+    def fitting(text):
+        """As much of a text as fits into a frame, however many of its characters JSON has to escape."""
+        while len(json.dumps(text)) > VALUE_BYTES_MAX:
+            text = text[: len(text) * 3 // 4]
+        return text
+
     def report(self):
         status = self.status
         kills = oom_kills()
-        value = CHILD.read_note(VALUE_NOTE)
+        value = CHILD.read_note(VALUE_NOTE) if self.plan["wantsLastValue"] else None
         exception = CHILD.read_note(EXCEPTION_NOTE)
         self.host.send_json(
             "EXIT",
             {
+                "token": self.plan["token"],
                 "exitCode": os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None,
                 "signal": os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None,
                 "cause": self.cause,
@@ -250,7 +264,7 @@ class Run:
                 "cpuMs": children_cpu_ms(),
                 "memoryPeakBytes": memory_peak_bytes(),
                 "oomKills": kills,
-                "value": value and value[0],
+                "value": value and self.fitting(value[0]),
                 "exception": exception and {"type": exception[0][:200], "line": exception[1] or None},
                 "totalBytes": {stream.name: stream.total for stream in self.streams},
                 "omittedBytes": {stream.name: stream.finish() for stream in self.streams},

@@ -39,6 +39,7 @@ export function reported(change: Partial<Report> = {}): Ending {
   return {
     kind: 'reported',
     report: {
+      token: 'token',
       exitCode: 0,
       signal: null,
       cause: null,
