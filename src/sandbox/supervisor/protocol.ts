@@ -13,8 +13,8 @@ import frameTypes from './frame-types.json' with { type: 'json' };
 export const FRAME = frameTypes;
 export const PROTOCOL_VERSION = 1;
 
-/** Longest frame a supervisor sends; its pipe reads are smaller. */
-const FRAME_BYTES_MAX = 1 << 20;
+/** Longest frame a supervisor sends: an exit frame with a megabyte of value, all of it escaped. */
+export const FRAME_BYTES_MAX = 8 << 20;
 const HEADER_BYTES = 5;
 
 /** A container broke the protocol: its output cannot be trusted any further. */

@@ -29,9 +29,6 @@ WORK = "/work"
 REAP_GRACE_S = 2.0
 CPU_POLL_S = 0.1
 
-# Of the last expression's value, as JSON; a frame holds 1 MiB.
-VALUE_BYTES_MAX = 900_000
-
 PR_SET_DUMPABLE = 4
 F_SETPIPE_SZ = 1031
 PIPE_CAPACITY_BYTES = 262144
@@ -241,13 +238,6 @@ class Run:
                 return
             select.select([WAKE_READ], [], [], 0.001 if alive else 0)
 
-    @staticmethod
-    def fitting(text):
-        """As much of a text as fits into a frame, however many of its characters JSON has to escape."""
-        while len(json.dumps(text)) > VALUE_BYTES_MAX:
-            text = text[: len(text) * 3 // 4]
-        return text
-
     def report(self):
         status = self.status
         kills = oom_kills()
@@ -264,7 +254,7 @@ class Run:
                 "cpuMs": children_cpu_ms(),
                 "memoryPeakBytes": memory_peak_bytes(),
                 "oomKills": kills,
-                "value": value and self.fitting(value[0]),
+                "value": value and value[0],
                 "exception": exception and {"type": exception[0][:200], "line": exception[1] or None},
                 "totalBytes": {stream.name: stream.total for stream in self.streams},
                 "omittedBytes": {stream.name: stream.finish() for stream in self.streams},

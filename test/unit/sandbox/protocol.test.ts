@@ -5,6 +5,7 @@ import {
   encodeFrame,
   encodeJsonFrame,
   FRAME,
+  FRAME_BYTES_MAX,
   FrameDecoder,
   parseExit,
   parseHello,
@@ -49,12 +50,12 @@ describe('decoding', () => {
   });
 
   test('the longest frame, a byte at a time', () => {
-    const payload = Buffer.alloc(1 << 20, 9);
+    const payload = Buffer.alloc(FRAME_BYTES_MAX, 9);
     const [frame] = decode(cut(encodeFrame(FRAME.STDOUT, payload), [1]));
     expect(frame?.payload.equals(payload)).toBe(true);
   });
 
-  test.each([(1 << 20) + 1, 0x7fffffff, 0xffffffff])(
+  test.each([FRAME_BYTES_MAX + 1, 0x7fffffff, 0xffffffff])(
     'a frame that claims %d bytes is refused before they come',
     (size) => {
       const header = Buffer.alloc(5);
@@ -77,6 +78,7 @@ describe('decoding', () => {
 });
 
 const EXIT = {
+  token: 'token',
   exitCode: 0,
   signal: null,
   cause: null,
