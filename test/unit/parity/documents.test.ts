@@ -67,7 +67,9 @@ describe('docs/CONFIGURATION.md', () => {
 
 test('every setting that documents and compose files name is one', () => {
   const known = new Set([...Object.keys(SETTINGS), 'PYEXEC_SERVER']);
-  const documents = readdirSync(new URL('docs/', root)).map((name) => `docs/${name}`);
+  const documents = readdirSync(new URL('docs/', root))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`);
   const more = ['README.md', 'docker-compose.yml', 'Dockerfile', 'CONTRIBUTING.md'];
   for (const path of [...documents, ...more].filter((name) => existsSync(new URL(name, root)))) {
     for (const [name] of read(path).matchAll(/PYEXEC_[A-Z_]*[A-Z]\b/g)) expect(known, path).toContain(name);
