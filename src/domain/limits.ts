@@ -6,7 +6,7 @@
 export interface Limits {
   /** From the release of the program to its last process, monotonic. */
   readonly wall_ms: number;
-  /** User plus system time of one process of the program (RLIMIT_CPU, whole seconds, rounded up). */
+  /** User plus system time of all processes of the program; of one process, where the cgroup cannot be read. */
   readonly cpu_ms: number;
   /** The program's memory together with its files in /work, /tmp and /dev/shm; there is no swap. */
   readonly memory_bytes: number;

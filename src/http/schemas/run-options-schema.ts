@@ -15,7 +15,7 @@ const wholeOrDefault = z.int().nonnegative();
 
 const limitsSchema = z.strictObject({
   wall_ms: whole.optional().meta({ description: 'Wall time in milliseconds.' }),
-  cpu_ms: whole.optional().meta({ description: 'CPU time of one process in milliseconds.' }),
+  cpu_ms: whole.optional().meta({ description: 'CPU time of all processes together in milliseconds.' }),
   memory_bytes: whole.optional().meta({ description: 'Memory, files in /work and /tmp included.' }),
   pids: whole.optional().meta({ description: 'Processes and threads at one time.' }),
   disk_bytes: whole.optional().meta({ description: 'Size of /work.' }),
