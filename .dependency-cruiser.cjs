@@ -61,10 +61,11 @@ module.exports = {
     },
     {
       name: 'composition-root-is-the-top',
-      comment: 'Nothing in src imports app.ts or main.ts, except main.ts, which builds the app.',
+      comment:
+        'Nothing in src imports app.ts, composition or main.ts, except main.ts, which builds the app, and app.ts.',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/main\\.ts$' },
-      to: { path: '^src/(app|main)\\.ts$' },
+      from: { path: '^src/', pathNot: '^src/((main|app)\\.ts$|composition/)' },
+      to: { path: '^src/((app|main)\\.ts$|composition/)' },
     },
 
     fence(

@@ -8,23 +8,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { SETTINGS } from '../src/config/config.ts';
+import { SETTING_GROUPS, SETTINGS } from '../src/config/config.ts';
 import { ERRORS } from '../src/domain/errors.ts';
 import { ROOT } from './setup/host.mjs';
-
-/**
- * Headings of docs/CONFIGURATION.md, each with the first of its settings.
- * @type {ReadonlyMap<import('../src/config/config.ts').SettingName, string>}
- */
-const SETTING_SECTIONS = new Map([
-  ['PYEXEC_HOST', 'The server'],
-  ['PYEXEC_RUNTIME', 'Sandboxes'],
-  ['PYEXEC_DEFAULT_TIMEOUT', 'Limits of a run'],
-  ['PYEXEC_MAX_STDIN_MB', 'Requests'],
-  ['PYEXEC_POOL_SIZE', 'Warm sandboxes'],
-  ['PYEXEC_MAX_CONCURRENT', 'Capacity and lifetime'],
-  ['PYEXEC_AUTO_DETECT_IMPORTS', 'For clients of python-executor'],
-]);
 
 /**
  * Defaults that are not the same on every machine.
@@ -72,14 +58,14 @@ export function configurationDocument() {
     'contradict one another stop the boot with one line per fault. `npm start -- --check-config` prints the effective values,',
     'secrets redacted. Names that python-executor has keep their meaning. Lists are comma-separated.',
     '',
-    'This file is generated from `src/config/config.ts` by `npm run docs`.',
+    'This file is generated from `src/config/settings/` by `npm run docs`.',
   ];
-  for (const key of Object.keys(SETTINGS)) {
-    const name = /** @type {import('../src/config/config.ts').SettingName} */ (key);
-    const section = SETTING_SECTIONS.get(name);
-    if (section)
-      lines.push('', `## ${section}`, '', row(['Setting', 'Default', 'Values', 'Meaning']), '|---|---|---|---|');
-    lines.push(row([`\`${name}\``, defaultOf(name), valuesOf(name), SETTINGS[name].about]));
+  for (const [title, group] of Object.entries(SETTING_GROUPS)) {
+    lines.push('', `## ${title}`, '', row(['Setting', 'Default', 'Values', 'Meaning']), '|---|---|---|---|');
+    for (const key of Object.keys(group)) {
+      const name = /** @type {import('../src/config/config.ts').SettingName} */ (key);
+      lines.push(row([`\`${name}\``, defaultOf(name), valuesOf(name), SETTINGS[name].about]));
+    }
   }
   return `${lines.join('\n')}\n`;
 }

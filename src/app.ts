@@ -2,21 +2,22 @@
  * The composition root: builds each stage and hands it to the next. Read top to
  * bottom it is the list of what the service consists of; nothing else builds a stage.
  */
-import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import type { FastifyInstance } from 'fastify';
 import { RunSlots } from './admission/run-slots.ts';
 import { buildProject } from './archive/build-project.ts';
 import { DEFAULT_ARCHIVE_LIMITS, type ArchiveLimits } from './archive/read-project.ts';
-import { ConfigError, type Config } from './config/config.ts';
+import { checkDaemon, readSeccompProfile } from './composition/boot-checks.ts';
+import { operatorPolicy } from './composition/operator-policy.ts';
+import { pairsOf, poolSizesOf } from './composition/setting-pairs.ts';
+import type { Config } from './config/config.ts';
 import { ServiceError } from './domain/errors.ts';
-import type { Limits } from './domain/limits.ts';
 import type { ExecutionRecord } from './execution/execution-record.ts';
 import { pythonExecutorDoor } from './doors/python-executor/routes.ts';
 import { Executions } from './execution/executions.ts';
 import { isolationReporter, type IsolationReport } from './execution/isolation-report.ts';
 import { buildHttpServer } from './http/server.ts';
-import { defaultShape, type OperatorPolicy } from './policy/decide.ts';
+import { defaultShape } from './policy/decide.ts';
 import { imageMatcher, isReference, normalizeReference } from './policy/image-catalogue.ts';
 import { SandboxHost, type SandboxEvent } from './sandbox/cold-start.ts';
 import { DockerDaemon } from './sandbox/docker-daemon.ts';
@@ -55,52 +56,6 @@ export interface Readiness {
 
 export interface App extends Engine {
   readonly http: FastifyInstance;
-}
-
-function operatorPolicy(config: Config): OperatorPolicy {
-  const limits = (which: 'DEFAULT' | 'MAX'): Limits => {
-    const wallMs = config[`PYEXEC_${which}_TIMEOUT`] * 1000;
-    const cpus = config[`PYEXEC_${which}_CPUS`];
-    return {
-      wall_ms: wallMs,
-      cpu_ms: Math.ceil(wallMs * Math.max(1, cpus)),
-      memory_bytes: config[`PYEXEC_${which}_MEMORY_MB`] * MIB,
-      pids: config[`PYEXEC_${which}_PIDS`],
-      disk_bytes: config[`PYEXEC_${which}_DISK_MB`] * MIB,
-      output_bytes: config[`PYEXEC_${which}_OUTPUT_BYTES`],
-      open_files: config[`PYEXEC_${which}_OPEN_FILES`],
-      cpus,
-    };
-  };
-  const defaults = limits('DEFAULT');
-  const cpus = Math.min(config.PYEXEC_MAX_CPUS, (defaults.cpus * config.PYEXEC_DEFAULT_CPU_SHARES) / 1024);
-  return {
-    defaults: { ...defaults, cpus },
-    maxima: limits('MAX'),
-    runtime: config.PYEXEC_RUNTIME,
-    network: config.PYEXEC_NETWORK_MODE,
-    stdinBytesMax: config.PYEXEC_MAX_STDIN_MB * MIB,
-  };
-}
-
-/**
- * The seccomp profile as the daemon wants it: JSON text.
- * @throws {ConfigError} when it is missing or is not a profile that refuses by default.
- */
-function readSeccompProfile(path: string): string {
-  let profile: unknown;
-  try {
-    profile = JSON.parse(readFileSync(path, 'utf8'));
-  } catch (cause) {
-    throw new ConfigError(`PYEXEC_SECCOMP_PROFILE: ${path} cannot be read as JSON`, { cause });
-  }
-  const isDenying =
-    typeof profile === 'object' &&
-    profile !== null &&
-    'defaultAction' in profile &&
-    profile.defaultAction === 'SCMP_ACT_ERRNO';
-  if (!isDenying) throw new ConfigError(`PYEXEC_SECCOMP_PROFILE: ${path} does not refuse by default`);
-  return JSON.stringify(profile);
 }
 
 /**
@@ -269,50 +224,6 @@ export async function buildEngine(config: Config, logger: Logger): Promise<Engin
       reaper.stop();
     },
   };
-}
-
-/** The pairs of a list of `key=value`. @throws {ConfigError} naming the item that is none. */
-function pairsOf(items: readonly string[], setting: string): readonly (readonly [string, string])[] {
-  return items.map((item) => {
-    const equals = item.lastIndexOf('=');
-    if (equals < 1 || equals === item.length - 1)
-      throw new ConfigError(`${setting}: ${item} is not of the form key=value`);
-    return [item.slice(0, equals), item.slice(equals + 1)] as const;
-  });
-}
-
-/** Images to keep warm, with how many of each. */
-function poolSizesOf(config: Config): ReadonlyMap<string, number> {
-  const sizes = new Map([[config.PYEXEC_DEFAULT_IMAGE, config.PYEXEC_POOL_SIZE]]);
-  for (const [reference, size] of pairsOf(config.PYEXEC_POOL_IMAGES, 'PYEXEC_POOL_IMAGES')) {
-    if (!/^\d{1,3}$/.test(size)) throw new ConfigError(`PYEXEC_POOL_IMAGES: ${size} is not a number of sandboxes`);
-    sizes.set(reference, Number(size));
-  }
-  return sizes;
-}
-
-async function checkDaemon(config: Config, daemon: DockerDaemon, images: ImageStore): Promise<void> {
-  let runtimes: readonly string[];
-  try {
-    runtimes = await daemon.runtimes();
-  } catch (cause) {
-    throw new ConfigError(`no Docker daemon answers at ${config.PYEXEC_DOCKER_SOCKET}`, { cause });
-  }
-  if (!runtimes.includes(config.PYEXEC_RUNTIME)) {
-    throw new ConfigError(
-      `PYEXEC_RUNTIME: the daemon has no runtime ${config.PYEXEC_RUNTIME}, only ${runtimes.join(', ')}`,
-    );
-  }
-  try {
-    await images.find(config.PYEXEC_DEFAULT_IMAGE);
-  } catch (cause) {
-    throw new ConfigError(
-      `PYEXEC_DEFAULT_IMAGE: ${config.PYEXEC_DEFAULT_IMAGE} is not on this machine; run npm run setup`,
-      {
-        cause,
-      },
-    );
-  }
 }
 
 /**

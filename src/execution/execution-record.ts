@@ -35,6 +35,8 @@ export interface ProgramReport {
 export class ExecutionRecord {
   readonly id: ExecutionId = newExecutionId();
   readonly plan: RunPlan;
+  /** The caller it belongs to; see domain/caller.ts. */
+  readonly ownerId: string;
   readonly #log = new EventLog();
   readonly #createdAt = new Date();
   readonly #cancellation = new AbortController();
@@ -53,8 +55,9 @@ export class ExecutionRecord {
   #hint: string | undefined;
   #told: ProgramReport = {};
 
-  constructor(plan: RunPlan) {
+  constructor(plan: RunPlan, ownerId: string) {
     this.plan = plan;
+    this.ownerId = ownerId;
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
     });

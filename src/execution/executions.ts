@@ -5,6 +5,7 @@
  * It owns the cleanup: whatever happens, the project is freed, the place is given
  * up, the container goes, and the record ends exactly once.
  */
+import { mayActOn, type Caller } from '../domain/caller.ts';
 import { ServiceError } from '../domain/errors.ts';
 import type { Execution, ExecutionId } from '../domain/execution.ts';
 import type { ExecutionEvent } from '../domain/events.ts';
@@ -78,14 +79,14 @@ export class Executions {
    * call on, also when it is refused.
    * @throws {ServiceError} for everything in policy/, queue_full, shutting_down, image_*.
    */
-  async submit(request: RunRequest, project: Project): Promise<Submitted> {
+  async submit(request: RunRequest, project: Project, caller: Caller): Promise<Submitted> {
     try {
       this.refuseIfDraining();
       const image = await this.#options.resolveImage(request.image);
       // Draining may have begun meanwhile, and would not wait for a run it does not know.
       this.refuseIfDraining();
       const plan = decide(request, project, image, this.#options.policy);
-      const record = new ExecutionRecord(plan);
+      const record = new ExecutionRecord(plan, caller.id);
       const slot = this.#options.slots.reserve(record.cancellation);
       this.#options.store.add(record);
       this.#active.add(record);
@@ -105,10 +106,11 @@ export class Executions {
     }
   }
 
-  /** @throws {ServiceError} not_found. */
-  get(id: string): Submitted & { readonly status: Execution['status'] } {
+  /** @throws {ServiceError} not_found, also when it is another caller's: whether it exists is not told. */
+  get(id: string, caller: Caller): Submitted & { readonly status: Execution['status'] } {
     const record = this.#options.store.get(id);
-    if (!record) throw new ServiceError('not_found', 'There is no execution with this id.');
+    if (!record || !mayActOn(caller, record.ownerId))
+      throw new ServiceError('not_found', 'There is no execution with this id.');
     return record;
   }
 

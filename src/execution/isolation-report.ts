@@ -7,6 +7,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
+import { SERVICE } from '../domain/caller.ts';
 import { ServiceError } from '../domain/errors.ts';
 import type { Project } from '../domain/project.ts';
 import type { Executions } from './executions.ts';
@@ -45,6 +46,7 @@ export function isolationReporter(
         preCommands: [],
       },
       await build('main.py', source),
+      SERVICE,
     );
     await submitted.ended;
     const { stdout = '', image = '', runtime = '', outcome } = submitted.snapshot();

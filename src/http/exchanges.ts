@@ -8,6 +8,7 @@
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { ANONYMOUS, type Caller } from '../domain/caller.ts';
 import type { ErrorCode } from '../domain/errors.ts';
 
 /** Nobody is left to read the answer. Never shown to anybody. */
@@ -21,6 +22,8 @@ export interface Exchange {
   readonly startedAt: number;
   /** Aborted, with a ClientGone, when the client left before the answer was complete. */
   readonly gone: AbortSignal;
+  /** Who asks. */
+  caller: Caller;
   /** Whether the client waits for a 100 before it sends the body. */
   awaitsContinue: boolean;
   /** What was answered instead, when the connection failed below Fastify. */
@@ -61,6 +64,7 @@ export class Exchanges {
       response,
       startedAt: performance.now(),
       gone: leave.signal,
+      caller: ANONYMOUS,
       awaitsContinue: awaitingContinue.has(request),
       failure: undefined,
       executionId: undefined,

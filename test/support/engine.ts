@@ -2,6 +2,7 @@
  * The real engine against the real Docker daemon, without the HTTP door: for tests
  * that ask what a program meets inside a sandbox.
  */
+import { ANONYMOUS } from '../../src/domain/caller.ts';
 import { randomUUID } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { buildEngine, type Engine } from '../../src/app.ts';
@@ -26,7 +27,11 @@ export async function startEngine(settings: Readonly<Record<string, string>> = {
   return {
     engine,
     async run(program, request = {}) {
-      const submitted = await engine.executions.submit(runRequest(request), await projectOf(engine, program));
+      const submitted = await engine.executions.submit(
+        runRequest(request),
+        await projectOf(engine, program),
+        ANONYMOUS,
+      );
       await submitted.ended;
       return submitted.snapshot();
     },

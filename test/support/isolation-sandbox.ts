@@ -2,6 +2,7 @@
  * One engine for a file of isolation tests, and the check that nothing of it is
  * left on the daemon when the file ends.
  */
+import { ANONYMOUS } from '../../src/domain/caller.ts';
 import { randomUUID } from 'node:crypto';
 import Docker from 'dockerode';
 import { afterAll, beforeAll, expect } from 'vitest';
@@ -50,7 +51,7 @@ export function sandboxForFile(settings: Readonly<Record<string, string>> = {}):
     },
     run: (program, request) => engine().run(program, request),
     submit: async (program, request) =>
-      engine().engine.executions.submit(runRequest(request), await projectOf(engine().engine, program)),
+      engine().engine.executions.submit(runRequest(request), await projectOf(engine().engine, program), ANONYMOUS),
     facts: async (program, request) => {
       const execution = await engine().run(program, request);
       expect(execution.outcome, execution.stderr).toMatchObject({ kind: 'exited' });

@@ -106,7 +106,7 @@ async function execute(
     await project.dispose();
     throw error;
   }
-  const submitted = await executions.submit(asked.run, project);
+  const submitted = await executions.submit(asked.run, project, exchange.caller);
   resultForms.set(submitted, resultForm);
   exchange.executionId = submitted.id;
   if (mode === 'async') return reply.code(202).send({ execution_id: submitted.id });
@@ -138,7 +138,7 @@ async function evaluate(
     detectsImports && asked.requirements.trim() !== '-'
       ? neededPackages(new Map(asked.files.map(({ path, content }) => [path, content])))
       : [];
-  const submitted = await executions.submit(run, project);
+  const submitted = await executions.submit(run, project, exchange.caller);
   resultForms.set(submitted, (execution) => ({
     ...resultForm(execution),
     ...(packages.length > 0 ? { detected_packages: packages } : {}),

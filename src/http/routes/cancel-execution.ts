@@ -17,8 +17,9 @@ export function cancelExecutionRoute(app: FastifyInstance, { executions, exchang
     '/api/v1/executions/:id',
     { schema: cancelExecutionSchema },
     async (request, reply) => {
-      const execution = executions.get(request.params.id);
-      exchanges.of(request.raw).executionId = execution.id;
+      const exchange = exchanges.of(request.raw);
+      const execution = executions.get(request.params.id, exchange.caller);
+      exchange.executionId = execution.id;
       execution.cancel('requested');
       const waiting = new AbortController();
       await Promise.race([execution.ended, delay(WAIT_FOR_END_MS, undefined, { signal: waiting.signal })]);

@@ -85,7 +85,7 @@ async function createExecution(request: FastifyRequest, reply: FastifyReply, con
   const isAsync = form === JSON_TYPE && prefer.respondAsync;
 
   const { run, project, detach } = await readForm(request, exchange, context);
-  const submitted = await executions.submit(run, project);
+  const submitted = await executions.submit(run, project, exchange.caller);
   exchange.executionId = submitted.id;
   reply.header('x-execution-id', submitted.id).header('cache-control', 'no-store');
   if (!detach && !isAsync) cancelWhenGone(exchange, submitted);

@@ -12,8 +12,9 @@ export function getExecutionRoute(app: FastifyInstance, { executions, exchanges,
     '/api/v1/executions/:id',
     { schema: getExecutionSchema },
     async (request, reply) => {
-      const execution = executions.get(request.params.id);
-      exchanges.of(request.raw).executionId = execution.id;
+      const exchange = exchanges.of(request.raw);
+      const execution = executions.get(request.params.id, exchange.caller);
+      exchange.executionId = execution.id;
       const snapshot = execution.snapshot();
       const form = resultForms.get(execution);
       return reply.header('cache-control', 'no-store').send(form ? form(snapshot) : snapshot);

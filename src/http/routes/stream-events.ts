@@ -26,8 +26,9 @@ async function streamEvents(request: ById, reply: FastifyReply, context: RouteCo
   const { executions, exchanges, heartbeatMs } = context;
   const form = negotiate(request.headers.accept, [NDJSON_TYPE, SSE_TYPE]);
   const after = positionOf(request);
-  const execution = executions.get(request.params.id);
-  exchanges.of(request.raw).executionId = execution.id;
+  const exchange = exchanges.of(request.raw);
+  const execution = executions.get(request.params.id, exchange.caller);
+  exchange.executionId = execution.id;
   reply.header('x-execution-id', execution.id);
   const framing = form === NDJSON_TYPE ? NDJSON : SERVER_SENT_EVENTS;
   if (request.method === 'HEAD') return reply.header('content-type', framing.contentType).send();

@@ -1,4 +1,5 @@
 /** A stopped or hung Docker daemon: refusal in time, health that tells the truth, recovery by itself (F09, F10). */
+import { ANONYMOUS } from '../../../src/domain/caller.ts';
 import { describe, expect, test } from 'vitest';
 import { containersOf, until, untilGone } from '../../support/docker-containers.ts';
 import { DockerSocketProxy } from '../../support/docker-socket-proxy.ts';
@@ -74,6 +75,7 @@ describe.concurrent('F10: a daemon that hangs', () => {
     const submitted = await engine.engine.executions.submit(
       runRequest({ limits: { wall_ms: 1500 } }),
       await projectOf(engine.engine, 'import time; print("half", flush=True); time.sleep(60)'),
+      ANONYMOUS,
     );
     await until('it prints', () => submitted.snapshot().stdout !== '');
     proxy.hang();

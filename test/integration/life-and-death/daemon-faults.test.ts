@@ -2,6 +2,7 @@
  * Each call to the daemon failing in each way (F12, F13, F14, F16): an honest
  * outcome, one terminal event, and no container left once the daemon is well.
  */
+import { ANONYMOUS } from '../../../src/domain/caller.ts';
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { isTerminal, type ExecutionEvent } from '../../../src/domain/events.ts';
@@ -37,7 +38,7 @@ afterAll(async () => {
 
 async function submit(program: string) {
   const { executions } = engine.engine;
-  return executions.submit(runRequest(), await projectOf(engine.engine, program));
+  return executions.submit(runRequest(), await projectOf(engine.engine, program), ANONYMOUS);
 }
 
 /** Runs the program and checks what is true of every execution, whatever failed. */
@@ -136,7 +137,7 @@ test('F14: a stream that breaks while the program runs is a failure of ours, nev
 
 describe('F16: an image', () => {
   const withImage = async (image: string) =>
-    engine.engine.executions.submit(runRequest({ image }), await projectOf(engine.engine, 'print(1)'));
+    engine.engine.executions.submit(runRequest({ image }), await projectOf(engine.engine, 'print(1)'), ANONYMOUS);
 
   test('that is not on the machine is a 503, and not the caller’s fault', async () => {
     await expect(withImage('pyexec/there-is-no-such-image')).rejects.toMatchObject({

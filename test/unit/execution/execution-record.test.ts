@@ -15,7 +15,7 @@ async function eventsOf(record: ExecutionRecord): Promise<ExecutionEvent[]> {
 }
 
 test('from pending over running to its end', async () => {
-  const record = new ExecutionRecord(PLAN);
+  const record = new ExecutionRecord(PLAN, 'anonymous');
   expect(isExecutionId(record.id)).toBe(true);
   expect(record.snapshot()).toMatchObject({ status: 'pending', exit_code: 0, stdout: '', stderr: '' });
   record.started();
@@ -38,7 +38,7 @@ test('from pending over running to its end', async () => {
 });
 
 test('it ends once: what is said afterwards is ignored', async () => {
-  const record = new ExecutionRecord(PLAN);
+  const record = new ExecutionRecord(PLAN, 'anonymous');
   record.end({ kind: 'cancelled', reason: 'requested' }, undefined);
   const before = record.snapshot();
   record.end(EXITED, { wall_ms: 1 });
@@ -51,7 +51,7 @@ test('it ends once: what is said afterwards is ignored', async () => {
 });
 
 test('the first reason to cancel is the one that is told', () => {
-  const record = new ExecutionRecord(PLAN);
+  const record = new ExecutionRecord(PLAN, 'anonymous');
   record.cancel('client_disconnected');
   record.cancel('shutdown');
   expect(record.cancellation.aborted).toBe(true);
@@ -59,7 +59,7 @@ test('the first reason to cancel is the one that is told', () => {
 });
 
 test('a failure of ours ends in an error event, with its code', async () => {
-  const record = new ExecutionRecord(PLAN);
+  const record = new ExecutionRecord(PLAN, 'anonymous');
   record.end({ kind: 'infrastructure_error', code: 'sandbox_failed', detail: 'It broke.' }, undefined);
   expect((await eventsOf(record)).at(-1)).toMatchObject({
     type: 'error',
@@ -72,7 +72,7 @@ test('a failure of ours ends in an error event, with its code', async () => {
 });
 
 test('what was left out is told per stream', () => {
-  const record = new ExecutionRecord(PLAN);
+  const record = new ExecutionRecord(PLAN, 'anonymous');
   record.output('stdout', Buffer.from('abc'));
   expect(record.result()).not.toHaveProperty('truncated');
   record.omitted('stdout', 10);
@@ -81,7 +81,7 @@ test('what was left out is told per stream', () => {
 });
 
 test('output that is no text is base64 in the execution, beside text that is', () => {
-  const record = new ExecutionRecord(PLAN);
+  const record = new ExecutionRecord(PLAN, 'anonymous');
   record.output('stdout', Buffer.from([0xff]));
   record.output('stderr', Buffer.from('text'));
   record.end(EXITED, undefined);
@@ -90,7 +90,7 @@ test('output that is no text is base64 in the execution, beside text that is', (
 });
 
 test('its size grows with what it keeps', () => {
-  const record = new ExecutionRecord(PLAN);
+  const record = new ExecutionRecord(PLAN, 'anonymous');
   const before = record.sizeBytes;
   record.output('stdout', Buffer.alloc(5000, 97));
   expect(record.sizeBytes - before).toBe(5000);

@@ -1,4 +1,5 @@
 /** The story of an execution with a sandbox that does what the test says: everything is given back, the end comes once. */
+import { ANONYMOUS } from '../../../src/domain/caller.ts';
 import { describe, expect, test } from 'vitest';
 import { RunSlots } from '../../../src/admission/run-slots.ts';
 import { ServiceError } from '../../../src/domain/errors.ts';
@@ -63,7 +64,8 @@ function setup(run: Run, change: Partial<ExecutionsOptions> = {}, queueMax = 2) 
       return Promise.resolve();
     },
   });
-  const submit = (request: Partial<RunRequest> = {}) => executions.submit({ ...REQUEST, ...request }, project());
+  const submit = (request: Partial<RunRequest> = {}) =>
+    executions.submit({ ...REQUEST, ...request }, project(), ANONYMOUS);
   return { executions, slots, store, milestones, counts, submit };
 }
 
@@ -218,5 +220,5 @@ describe('draining', () => {
 
 test('an id that is not there is not found', () => {
   const { executions } = setup(untilAborted);
-  expect(() => executions.get('exe_nobody')).toThrow(expect.objectContaining({ code: 'not_found' }));
+  expect(() => executions.get('exe_nobody', ANONYMOUS)).toThrow(expect.objectContaining({ code: 'not_found' }));
 });

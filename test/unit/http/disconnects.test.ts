@@ -1,4 +1,5 @@
 /** Clients that leave: during the upload, in the queue, during the run. */
+import { ANONYMOUS } from '../../../src/domain/caller.ts';
 import { afterEach, describe, expect, it } from 'vitest';
 import { archive, file } from '../../support/hostile-archives.ts';
 import {
@@ -51,7 +52,10 @@ describe.each(FORMS)('a client that waits for %s', (_form, headers) => {
     await idle();
     expect(server?.requests.at(-1)).toMatchObject({ status: 499, route: EXEC });
     const id = String(server?.log.find(({ msg }) => msg === 'request')?.['execution_id']);
-    expect(server?.executions.get(id).snapshot().outcome).toEqual({ kind: 'cancelled', reason: 'client_disconnected' });
+    expect(server?.executions.get(id, ANONYMOUS).snapshot().outcome).toEqual({
+      kind: 'cancelled',
+      reason: 'client_disconnected',
+    });
   });
 
   it('cancels its run by shutting down its side: a killed client looks the same', async () => {

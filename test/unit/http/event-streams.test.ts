@@ -1,4 +1,5 @@
 /** Streams of events: at once, never silent, ending once, resumable, bounded. */
+import { ANONYMOUS } from '../../../src/domain/caller.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { eventStream, NDJSON } from '../../../src/http/response-forms/event-stream.ts';
@@ -221,7 +222,7 @@ describe('GET .../events', () => {
     await raw.until('started');
     raw.socket.destroy();
     await eventually(() => server?.requests.at(-1)?.status === 499, 'the server notices');
-    expect(server?.executions.get(id).status).toBe('running');
+    expect(server?.executions.get(id, ANONYMOUS).status).toBe('running');
   });
 });
 
