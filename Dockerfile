@@ -46,8 +46,14 @@ COPY --from=dependencies /app /app
 COPY --from=sources /app /app
 RUN command -v node >/dev/null || ln -s /app/node_modules/node-linux-*/bin/node /usr/local/bin/node
 
+# The only place it writes to beside its spool. As a volume it survives the container, and is
+# there when the root is read-only; name it, or every new container begins with an empty one.
+RUN mkdir -p /var/lib/pyexec && chown 65532:65532 /var/lib/pyexec && chmod 0700 /var/lib/pyexec
+VOLUME /var/lib/pyexec
+
 ENV PYEXEC_HOST=0.0.0.0 \
-    PYEXEC_PORT=8080
+    PYEXEC_PORT=8080 \
+    PYEXEC_STATE_DIR=/var/lib/pyexec
 WORKDIR /app
 # Nobody's uid on the host and none of a sandbox (10000-10255). It owns no file here. The
 # daemon's socket is opened through its group: --group-add "$(stat -c %g /var/run/docker.sock)".

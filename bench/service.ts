@@ -4,8 +4,10 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Pool } from 'undici';
 
@@ -34,6 +36,7 @@ export class Service implements AsyncDisposable {
 
   static async start(settings: Readonly<Record<string, string>>): Promise<Service> {
     const port = await freePort();
+    const state = mkdtempSync(join(tmpdir(), 'pyexec-bench-state-'));
     const child = spawn(process.execPath, ['src/main.ts'], {
       cwd: root,
       env: {
@@ -42,9 +45,13 @@ export class Service implements AsyncDisposable {
         PYEXEC_PORT: String(port),
         PYEXEC_INSTANCE: `bench-${String(port)}`,
         PYEXEC_LOG_LEVEL: 'error',
+        PYEXEC_STATE_DIR: state,
         ...settings,
       },
       stdio: ['ignore', 'inherit', 'inherit'],
+    });
+    child.once('exit', () => {
+      rmSync(state, { recursive: true, force: true });
     });
     const service = new Service(`http://127.0.0.1:${String(port)}`, child);
     for (let tries = 0; ; tries += 1) {

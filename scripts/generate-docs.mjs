@@ -19,6 +19,7 @@ import { ROOT } from './setup/host.mjs';
 const MACHINE_DEFAULTS = {
   PYEXEC_INSTANCE: '`<hostname>-<port>`',
   PYEXEC_SECCOMP_PROFILE: 'bundled',
+  PYEXEC_STATE_DIR: '`/var/lib/pyexec`',
   PYEXEC_SPOOL_DIR: 'the system’s',
   PYEXEC_MAX_CPUS: 'all cores',
   PYEXEC_MAX_CONCURRENT: '4 × cores',

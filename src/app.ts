@@ -10,6 +10,7 @@ import { DEFAULT_ARCHIVE_LIMITS, type ArchiveLimits } from './archive/read-proje
 import { checkDaemon, readSeccompProfile } from './composition/boot-checks.ts';
 import { operatorPolicy } from './composition/operator-policy.ts';
 import { pairsOf, poolSizesOf } from './composition/setting-pairs.ts';
+import { openStateDirectory } from './composition/state.ts';
 import type { Config } from './config/config.ts';
 import { ServiceError } from './domain/errors.ts';
 import type { ExecutionRecord } from './execution/execution-record.ts';
@@ -26,6 +27,7 @@ import { OrphanReaper } from './sandbox/orphan-reaper.ts';
 import { WarmPool, type PoolEvent, type PoolTarget } from './sandbox/warm-pool.ts';
 import { supervisorCommand } from './sandbox/supervisor/protocol.ts';
 import { MemoryStore } from './store/memory-store.ts';
+import type { StateDirectory } from './store/state-directory.ts';
 import type { Logger } from './telemetry/logger.ts';
 import { Metrics } from './telemetry/metrics.ts';
 import { observeMilestones } from './telemetry/observe-executions.ts';
@@ -46,6 +48,8 @@ export interface Engine {
   readonly isolation: () => Promise<IsolationReport>;
   readonly archiveLimits: ArchiveLimits;
   /** Refuses new work, ends what runs within the grace period, waits until no container of ours is left. */
+  drain(graceMs: number): Promise<void>;
+  /** Drains, then gives up the state directory: nothing can be fetched any more. */
   close(graceMs: number): Promise<void>;
 }
 
@@ -60,9 +64,20 @@ export interface App extends Engine {
 
 /**
  * Builds the engine and checks that the daemon can do what is configured.
- * @throws {ConfigError} when the seccomp profile, the default image or the runtime is missing, or no daemon answers.
+ * @throws {ConfigError} when the seccomp profile, the default image or the runtime is missing, no daemon answers, or
+ *   the state directory cannot be used.
  */
 export async function buildEngine(config: Config, logger: Logger): Promise<Engine> {
+  const state = openStateDirectory(config);
+  try {
+    return await buildOn(state, config, logger);
+  } catch (error) {
+    state.close();
+    throw error;
+  }
+}
+
+async function buildOn(state: StateDirectory, config: Config, logger: Logger): Promise<Engine> {
   const seccompProfile = readSeccompProfile(config.PYEXEC_SECCOMP_PROFILE);
   const policy = operatorPolicy(config);
   const slots = new RunSlots({ concurrent: config.PYEXEC_MAX_CONCURRENT, queueMax: config.PYEXEC_MAX_QUEUE });
@@ -202,6 +217,13 @@ export async function buildEngine(config: Config, logger: Logger): Promise<Engin
     contentBytes: config.PYEXEC_MAX_PROJECT_MB * MIB,
     entries: config.PYEXEC_MAX_ENTRIES,
   };
+  const drain = async (graceMs: number) => {
+    await executions.drain(graceMs);
+    clearInterval(poolTimer);
+    await pool.close();
+    await host.settled();
+    reaper.stop();
+  };
   return {
     executions,
     metrics,
@@ -216,12 +238,10 @@ export async function buildEngine(config: Config, logger: Logger): Promise<Engin
       }
       return lastReadiness.value;
     },
+    drain,
     close: async (graceMs) => {
-      await executions.drain(graceMs);
-      clearInterval(poolTimer);
-      await pool.close();
-      await host.settled();
-      reaper.stop();
+      await drain(graceMs);
+      state.close();
     },
   };
 }
@@ -266,5 +286,11 @@ export async function buildApp(config: Config, logger: Logger, version: string):
       }),
     ],
   );
-  return { ...engine, http };
+  const close = async (graceMs: number) => {
+    // Streams of runs stay open while they drain; what was asked before the server closes is still answered.
+    await engine.drain(graceMs);
+    await http.close();
+    await engine.close(0);
+  };
+  return { ...engine, http, close };
 }

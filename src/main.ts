@@ -60,9 +60,7 @@ async function main(): Promise<void> {
   closeWithGrace({ delay: graceMs + CLOSE_MARGIN_MS, logger: false }, async ({ signal, err }) => {
     if (err) logger.fatal({ err }, 'unhandled fault');
     else logger.info({ signal }, 'draining');
-    // Streams of runs stay open while they drain; only then does the server close.
     await app.close(err ? 0 : graceMs);
-    await app.http.close();
     logger.info('closed');
   });
   try {

@@ -6,7 +6,7 @@
  * that does not parse, or settings that contradict one another stop the boot.
  * docs/CONFIGURATION.md is generated from this table.
  */
-import { hostname } from 'node:os';
+import { homedir, hostname } from 'node:os';
 import type { z } from 'zod';
 import { CAPACITY_SETTINGS } from './settings/capacity.ts';
 import { LIMITS_SETTINGS } from './settings/limits.ts';
@@ -15,10 +15,12 @@ import { PYTHON_EXECUTOR_SETTINGS } from './settings/python-executor.ts';
 import { REQUESTS_SETTINGS } from './settings/requests.ts';
 import { SANDBOXES_SETTINGS } from './settings/sandboxes.ts';
 import { SERVER_SETTINGS } from './settings/server.ts';
+import { defaultStateDirectory, STORAGE_SETTINGS } from './settings/storage.ts';
 
 /** The headings of docs/CONFIGURATION.md, each with its settings. */
 export const SETTING_GROUPS = {
   'The server': SERVER_SETTINGS,
+  'What survives a restart': STORAGE_SETTINGS,
   Sandboxes: SANDBOXES_SETTINGS,
   'Limits of a run': LIMITS_SETTINGS,
   Requests: REQUESTS_SETTINGS,
@@ -30,6 +32,7 @@ export const SETTING_GROUPS = {
 /** One row per variable. */
 export const SETTINGS = {
   ...SERVER_SETTINGS,
+  ...STORAGE_SETTINGS,
   ...SANDBOXES_SETTINGS,
   ...LIMITS_SETTINGS,
   ...REQUESTS_SETTINGS,
@@ -89,6 +92,9 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
   values['PYEXEC_INSTANCE'] ??= `${hostname()}-${String(values['PYEXEC_PORT'])}`
     .replaceAll(/[^A-Za-z0-9_.-]/g, '-')
     .slice(-63);
+  const user = { isRoot: process.getuid?.() === 0, home: homedir() };
+  if (environment['PYEXEC_STATE_DIR'] === undefined)
+    values['PYEXEC_STATE_DIR'] = defaultStateDirectory(environment, user);
   for (const [lower, upper] of CEILINGS) {
     const value = values[lower];
     const ceiling = values[upper];

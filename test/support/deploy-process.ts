@@ -9,6 +9,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ROOT } from '../../scripts/setup/host.mjs';
 import { nodeBinary } from '../../scripts/setup/packages.mjs';
+import { temporaryStateDirectory } from './state-directory.ts';
 
 /** A process with what it printed; disposing it ends it. */
 export interface TestProcess extends AsyncDisposable {
@@ -79,9 +80,18 @@ export interface ServiceProcess extends TestProcess {
 /** The real service, as `npm start` would run it, under an instance name and on a port of its own. */
 export async function startService(settings: Readonly<Record<string, string>> = {}): Promise<ServiceProcess> {
   const instance = `test-deploy-${randomUUID()}`;
+  const state = temporaryStateDirectory();
   const service = start(nodeBinary(), ['src/main.ts'], {
-    env: { ...process.env, PYEXEC_PORT: '0', PYEXEC_INSTANCE: instance, PYEXEC_SHUTDOWN_GRACE: '0', ...settings },
+    env: {
+      ...process.env,
+      PYEXEC_PORT: '0',
+      PYEXEC_INSTANCE: instance,
+      PYEXEC_STATE_DIR: state.path,
+      PYEXEC_SHUTDOWN_GRACE: '0',
+      ...settings,
+    },
   });
+  service.child.once('exit', state.remove);
   try {
     const port = await eventually(
       'the service',

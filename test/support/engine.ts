@@ -11,6 +11,7 @@ import { parseConfig } from '../../src/config/config.ts';
 import type { Execution } from '../../src/domain/execution.ts';
 import type { RunRequest } from '../../src/domain/plan.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
+import { temporaryStateDirectory } from './state-directory.ts';
 
 export type Files = Readonly<Record<string, string | Uint8Array>>;
 
@@ -22,7 +23,13 @@ export interface TestEngine extends AsyncDisposable {
 
 /** Starts an engine under an instance name of its own. Dispose it: `await using`. */
 export async function startEngine(settings: Readonly<Record<string, string>> = {}): Promise<TestEngine> {
-  const config = parseConfig({ PYEXEC_INSTANCE: `test-${randomUUID()}`, PYEXEC_POOL_SIZE: '0', ...settings });
+  const state = temporaryStateDirectory();
+  const config = parseConfig({
+    PYEXEC_INSTANCE: `test-${randomUUID()}`,
+    PYEXEC_STATE_DIR: state.path,
+    PYEXEC_POOL_SIZE: '0',
+    ...settings,
+  });
   const engine = await buildEngine(config, createLogger(process.env['TEST_LOG_LEVEL'] ?? 'silent'));
   return {
     engine,
@@ -37,6 +44,7 @@ export async function startEngine(settings: Readonly<Record<string, string>> = {
     },
     async [Symbol.asyncDispose]() {
       await engine.close(0);
+      state.remove();
     },
   };
 }

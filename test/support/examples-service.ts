@@ -8,6 +8,7 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { temporaryStateDirectory } from './state-directory.ts';
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -36,6 +37,7 @@ async function freePort(): Promise<number> {
 export async function startService(settings: Readonly<Record<string, string>> = {}): Promise<ExampleService> {
   const port = await freePort();
   const url = `http://127.0.0.1:${String(port)}`;
+  const state = temporaryStateDirectory();
   const child = spawn('node_modules/.bin/node', ['src/main.ts'], {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -45,6 +47,7 @@ export async function startService(settings: Readonly<Record<string, string>> = 
       PYEXEC_PORT: String(port),
       PYEXEC_INSTANCE: `examples-${randomUUID()}`,
       PYEXEC_SHUTDOWN_GRACE: '5',
+      PYEXEC_STATE_DIR: state.path,
       ...settings,
     },
   });
@@ -61,6 +64,7 @@ export async function startService(settings: Readonly<Record<string, string>> = 
   let hasEnded = false;
   void ended.then(() => {
     hasEnded = true;
+    state.remove();
     process.off('exit', orphaned);
   });
 

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { createServer, type AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { temporaryStateDirectory } from './state-directory.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const BOOT_TIMEOUT_MS = 30_000;
@@ -30,8 +31,9 @@ function launch(settings: Settings, args: readonly string[] = []): { child: Chil
   const inherited = Object.fromEntries(
     Object.entries({ PATH, HOME, TMPDIR }).filter(([, value]) => value !== undefined),
   );
+  const state = temporaryStateDirectory();
   const child = spawn(process.execPath, [MAIN, ...args], {
-    env: { ...inherited, ...settings },
+    env: { ...inherited, PYEXEC_STATE_DIR: state.path, ...settings },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let stderr = '';
@@ -39,6 +41,7 @@ function launch(settings: Settings, args: readonly string[] = []): { child: Chil
   child.stdout.resume();
   const ended = new Promise<Ended>((resolve) => {
     child.on('close', (code, signal) => {
+      state.remove();
       resolve({ code, signal, stderr });
     });
   });

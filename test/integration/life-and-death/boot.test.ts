@@ -1,6 +1,6 @@
 /** What keeps the service from starting, said in one sentence. */
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -14,6 +14,9 @@ afterAll(() => {
 
 const allowing = join(directory, 'allowing.json');
 writeFileSync(allowing, '{"defaultAction":"SCMP_ACT_ALLOW"}');
+const open = join(directory, 'open');
+mkdirSync(open);
+chmodSync(open, 0o777);
 const broken = join(directory, 'broken.json');
 writeFileSync(broken, '{');
 
@@ -57,6 +60,12 @@ describe.concurrent('the service does not start', () => {
       { PYEXEC_DOCKER_SOCKET: '/nonexistent/docker.sock' },
       /no Docker daemon answers at \/nonexistent/,
     ],
+    [
+      'with a state directory below a file',
+      { PYEXEC_STATE_DIR: join(allowing, 'state') },
+      /PYEXEC_STATE_DIR: .* no directory/,
+    ],
+    ['with a state directory others may write to', { PYEXEC_STATE_DIR: open }, /other users may write to .*chmod 700/],
     ['on an address this machine does not have', { PYEXEC_HOST: '192.0.2.1' }, /no address 192\.0\.2\.1/],
   ])('%s', async (_, settings, sentence) => {
     const port = String(await freePort());
@@ -89,6 +98,24 @@ test('a second start on the same address refuses, and the runs of the first are 
   expect(stderr).toMatch(/is in use by another program; set PYEXEC_PORT/);
   expect(code).toBeGreaterThan(0);
   expect(await (await running).json()).toMatchObject({ exit_code: 0, stdout: 'unharmed\n' });
+});
+
+test('F27: a second server on the same state directory refuses, and kill -9 gives the directory up', async () => {
+  const PYEXEC_STATE_DIR = join(directory, 'state');
+  const first = await ServiceProcess.start({ PYEXEC_STATE_DIR });
+  expect(statSync(PYEXEC_STATE_DIR).mode & 0o777).toBe(0o700);
+  const refused = await runService({
+    PYEXEC_STATE_DIR,
+    PYEXEC_INSTANCE: `test-${randomUUID()}`,
+    PYEXEC_PORT: String(await freePort()),
+  });
+  expect(refused.code).toBe(78);
+  expect(refused.stderr).toMatch(/^pyexec does not start: PYEXEC_STATE_DIR: .* is in use by another server\n$/);
+  expect((await first.get('/health')).status).toBe(200);
+  first.signal('SIGKILL');
+  await first.ended;
+  await using second = await ServiceProcess.start({ PYEXEC_STATE_DIR });
+  expect((await second.get('/health')).status).toBe(200);
 });
 
 test('--check-config prints the effective settings and starts nothing', async () => {

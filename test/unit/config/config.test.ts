@@ -1,6 +1,7 @@
 /** Settings: what is taken, what is refused, what is shown. */
 import { hostname } from 'node:os';
 import { describe, expect, test } from 'vitest';
+import { defaultStateDirectory } from '../../../src/config/settings/storage.ts';
 import { ConfigError, describeConfig, parseConfig, SETTINGS, type SettingName } from '../../../src/config/config.ts';
 
 const UNSUPPORTED = ['PYEXEC_CONSUL_ADDR', 'PYEXEC_CONSUL_TOKEN', 'PYEXEC_CONSUL_PREFIX'] as const;
@@ -12,6 +13,7 @@ const CASES: Readonly<Record<SettingName, { good: readonly [string, unknown]; ba
   PYEXEC_LOG_LEVEL: { good: ['debug', 'debug'], bad: ['', 'verbose', 'INFO'] },
   PYEXEC_DOCKER_SOCKET: { good: ['/run/d.sock', '/run/d.sock'], bad: [''] },
   PYEXEC_INSTANCE: { good: ['blue-1', 'blue-1'], bad: ['', '-x', 'a b', 'a'.repeat(64), 'ä'] },
+  PYEXEC_STATE_DIR: { good: ['/srv/state/../pyexec', '/srv/pyexec'], bad: [''] },
   PYEXEC_RUNTIME: { good: ['runsc', 'runsc'], bad: [''] },
   PYEXEC_SECCOMP_PROFILE: { good: ['/x.json', '/x.json'], bad: [''] },
   PYEXEC_DEFAULT_IMAGE: { good: ['pyexec/data:1', 'pyexec/data:1'], bad: [''] },
@@ -87,6 +89,14 @@ describe('defaults', () => {
     expect(parseConfig({ PYEXEC_PORT: '9001' }).PYEXEC_INSTANCE).toBe(
       `${hostname()}-9001`.replaceAll(/[^A-Za-z0-9_.-]/g, '-').slice(-63),
     );
+  });
+
+  test('state is kept where the system keeps it, or below the user’s home', () => {
+    const user = { isRoot: false, home: '/home/ada' };
+    expect(defaultStateDirectory({}, { isRoot: true, home: '/root' })).toBe('/var/lib/pyexec');
+    expect(defaultStateDirectory({}, user)).toBe('/home/ada/.local/state/pyexec');
+    expect(defaultStateDirectory({ XDG_STATE_HOME: '/srv/ada' }, user)).toBe('/srv/ada/pyexec');
+    expect(defaultStateDirectory({ XDG_STATE_HOME: 'srv' }, user)).toBe('/home/ada/.local/state/pyexec');
   });
 
   test('cannot be changed once parsed', () => {
