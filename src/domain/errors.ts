@@ -77,7 +77,7 @@ export const ERRORS = {
   queue_full: { status: 429, title: 'There is no room for another run', retryable: true },
   shutting_down: { status: 503, title: 'The service is shutting down', retryable: true },
   overloaded: { status: 503, title: 'The service is overloaded', retryable: true },
-  storage_full: { status: 507, title: 'There is no disk space to accept the project', retryable: true },
+  storage_full: { status: 507, title: 'There is no disk space left', retryable: true },
   image_unavailable: { status: 503, title: 'The image is not on this machine', retryable: true },
   sandbox_unavailable: { status: 503, title: 'No sandbox could be started', retryable: true },
   sandbox_failed: { status: 503, title: 'The sandbox broke while the program ran', retryable: true },

@@ -4,7 +4,8 @@
  * A record ends once; everything said afterwards is ignored. What callers see of
  * it is made here, from what was observed.
  */
-import type { ExecutionEvent, OutputStream } from '../domain/events.ts';
+import { join } from 'node:path';
+import type { OutputStream } from '../domain/events.ts';
 import {
   newExecutionId,
   type Execution,
@@ -22,7 +23,11 @@ import {
   type Usage,
 } from '../domain/outcome.ts';
 import type { RunPlan } from '../domain/plan.ts';
+import type { EventLines } from '../output/event-lines.ts';
 import { EventLog } from '../output/event-log.ts';
+import type { KeptEvents } from '../output/kept-events.ts';
+import type { OutputMemory } from '../output/output-memory.ts';
+import { OutputTail } from '../output/output-tail.ts';
 import { failureHint } from './failure-hint.ts';
 
 /** What the program said about itself beside its output. It may say anything. */
@@ -32,12 +37,23 @@ export interface ProgramReport {
   readonly error_line?: number;
 }
 
+/** Where records keep what does not fit into memory, and the memory they share. */
+export interface RecordStorage {
+  /** Each execution has a directory of its own in it, made when it is needed. */
+  readonly directory: string;
+  readonly memory?: OutputMemory;
+}
+
+/** Of the end of stderr, for the hint. */
+const STDERR_TAIL_BYTES = 16 * 1024;
+
 export class ExecutionRecord {
   readonly id: ExecutionId = newExecutionId();
   readonly plan: RunPlan;
   /** The caller it belongs to; see domain/caller.ts. */
   readonly ownerId: string;
-  readonly #log = new EventLog();
+  readonly #log: EventLog;
+  readonly #stderrTail = new OutputTail(STDERR_TAIL_BYTES);
   readonly #createdAt = new Date();
   readonly #cancellation = new AbortController();
   readonly #omitted: Record<OutputStream, number> = { stdout: 0, stderr: 0 };
@@ -55,9 +71,10 @@ export class ExecutionRecord {
   #hint: string | undefined;
   #told: ProgramReport = {};
 
-  constructor(plan: RunPlan, ownerId: string) {
+  constructor(plan: RunPlan, ownerId: string, { directory, memory }: RecordStorage) {
     this.plan = plan;
     this.ownerId = ownerId;
+    this.#log = new EventLog({ spillDirectory: join(directory, this.id), ...(memory && { memory }) });
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
     });
@@ -65,7 +82,7 @@ export class ExecutionRecord {
   }
 
   get sizeBytes(): number {
-    return this.#log.keptBytes + 2048;
+    return this.#log.bytes + 2048;
   }
 
   get status(): ExecutionStatus {
@@ -92,7 +109,8 @@ export class ExecutionRecord {
     this.#cancellation.abort(new Error(`cancelled: ${reason}`));
   }
 
-  follow(after: number, signal: AbortSignal): AsyncGenerator<ExecutionEvent> {
+  /** The events after `after` as encoded lines, then those that follow. See EventLog. */
+  follow(after: number, signal: AbortSignal): AsyncGenerator<EventLines, void, void> {
     return this.#log.follow(after, signal);
   }
 
@@ -102,9 +120,16 @@ export class ExecutionRecord {
     this.#log.append({ type: 'status', status: 'running' });
   }
 
-  output(stream: OutputStream, data: Buffer): void {
+  /** A promise, when given, is to be awaited before more is put out. @throws {ServiceError} storage_full, internal. */
+  output(stream: OutputStream, data: Buffer): Promise<void> | undefined {
     this.#kept[stream] += data.length;
-    this.#log.output(stream, data);
+    if (stream === 'stderr') this.#stderrTail.push(data);
+    return this.#log.output(stream, data);
+  }
+
+  /** Resolves when no output waits for the disk. @throws {ServiceError} storage_full, internal. */
+  outputWritten(): Promise<void> {
+    return this.#log.written();
   }
 
   omitted(stream: OutputStream, bytes: number): void {
@@ -119,7 +144,7 @@ export class ExecutionRecord {
     this.#told = told;
     this.#finishedAt = new Date();
     if (this.#startedAt) this.#durationMs = Math.round(performance.now() - this.#startedClock);
-    this.#hint = failureHint(outcome, this.#log.collect('stderr').text, this.plan);
+    this.#hint = failureHint(outcome, this.#stderrTail.text(), this.plan);
     const result = this.result();
     this.#log.append(
       outcome.kind === 'infrastructure_error' || outcome.kind === 'interrupted'
@@ -159,9 +184,8 @@ export class ExecutionRecord {
   }
 
   /** The whole execution as it stands, output included. */
-  snapshot(): Execution {
-    const stdout = this.#log.collect('stdout');
-    const stderr = this.#log.collect('stderr');
+  async snapshot(): Promise<Execution> {
+    const { stdout, stderr } = await this.#log.collect();
     return {
       ...this.result(),
       stdout: stdout.text,
@@ -169,6 +193,16 @@ export class ExecutionRecord {
       stderr: stderr.text,
       ...(stderr.encoding ? { stderr_encoding: stderr.encoding } : {}),
     };
+  }
+
+  /** How the events are kept once the record has ended. @throws {ServiceError} storage_full, internal. */
+  settle(): Promise<KeptEvents> {
+    return this.#log.settle();
+  }
+
+  /** Frees what the record has on disk. */
+  discard(): Promise<void> {
+    return this.#log.discard();
   }
 
   #truncations(): ExecutionResult['truncated'] {

@@ -7,8 +7,7 @@
  */
 import { mayActOn, type Caller } from '../domain/caller.ts';
 import { ServiceError } from '../domain/errors.ts';
-import type { Execution, ExecutionId } from '../domain/execution.ts';
-import type { ExecutionEvent } from '../domain/events.ts';
+import type { Execution, ExecutionId, ExecutionResult } from '../domain/execution.ts';
 import { isFailureOfOurs, type CancelReason, type Outcome, type Usage } from '../domain/outcome.ts';
 import type { RunPlan, RunRequest, SandboxShape } from '../domain/plan.ts';
 import type { Project } from '../domain/project.ts';
@@ -16,9 +15,10 @@ import type { RunSlots } from '../admission/run-slots.ts';
 import { decide, type OperatorPolicy } from '../policy/decide.ts';
 import type { Lease } from '../sandbox/cold-start.ts';
 import { SandboxBroken } from '../sandbox/sandbox.ts';
+import type { EventLines } from '../output/event-lines.ts';
 import type { MemoryStore } from '../store/memory-store.ts';
 import { outcomeOf, programReportOf } from './ending-to-outcome.ts';
-import { ExecutionRecord } from './execution-record.ts';
+import { ExecutionRecord, type RecordStorage } from './execution-record.ts';
 
 /** What an execution goes through, for those who count; see telemetry/. */
 export type ExecutionMilestone =
@@ -40,6 +40,7 @@ export interface ExecutionsOptions {
   readonly policy: OperatorPolicy;
   readonly slots: RunSlots;
   readonly store: MemoryStore<ExecutionRecord>;
+  readonly storage: RecordStorage;
   /** The local image a request means. Throws image_not_allowed or image_unavailable. */
   readonly resolveImage: (reference: string | undefined) => Promise<{ reference: string; id: string }>;
   readonly startSandbox: (shape: SandboxShape, signal: AbortSignal) => Promise<Lease>;
@@ -53,8 +54,12 @@ export interface Submitted {
   readonly ended: Promise<void>;
   /** Ends the run because its caller no longer wants it. */
   cancel(reason: CancelReason): void;
-  snapshot(): Execution;
-  follow(after: number, signal: AbortSignal): AsyncGenerator<ExecutionEvent>;
+  /** Everything but the output, as it stands. */
+  result(): ExecutionResult;
+  /** The whole execution as it stands, output included. */
+  snapshot(): Promise<Execution>;
+  /** The events after `after` as encoded lines, then those that follow, until the terminal one. */
+  follow(after: number, signal: AbortSignal): AsyncGenerator<EventLines, void, void>;
 }
 
 export class Executions {
@@ -86,7 +91,7 @@ export class Executions {
       // Draining may have begun meanwhile, and would not wait for a run it does not know.
       this.refuseIfDraining();
       const plan = decide(request, project, image, this.#options.policy);
-      const record = new ExecutionRecord(plan, caller.id);
+      const record = new ExecutionRecord(plan, caller.id, this.#options.storage);
       const slot = this.#options.slots.reserve(record.cancellation);
       this.#options.store.add(record);
       this.#active.add(record);
@@ -153,6 +158,7 @@ export class Executions {
         acquireMs: performance.now() - admittedAt,
       });
       const ending = await lease.sandbox.run(plan, project, this.#sink(record), cancellation);
+      await record.outputWritten();
       ended = outcomeOf(ending, plan, record.cancelReason);
       told = programReportOf(ending);
     } catch (error) {
@@ -170,7 +176,12 @@ export class Executions {
     });
     store.finish(record.id);
     this.#active.delete(record);
-    await Promise.all([project.dispose().catch(() => undefined), lease?.release()]);
+    await Promise.all([
+      project.dispose().catch(() => undefined),
+      lease?.release(),
+      // Where that fails the events stay in memory, as readable as before.
+      record.settle().catch(() => undefined),
+    ]);
     slot.release();
   }
 
@@ -188,7 +199,7 @@ export class Executions {
           isFirst = false;
           observe({ kind: 'first_byte', id: record.id, sinceStartMs: performance.now() - startedAt });
         }
-        record.output(stream, data);
+        return record.output(stream, data);
       },
       omitted: (stream: 'stdout' | 'stderr', bytes: number) => {
         record.omitted(stream, bytes);

@@ -49,7 +49,7 @@ export function isolationReporter(
       SERVICE,
     );
     await submitted.ended;
-    const { stdout = '', image = '', runtime = '', outcome } = submitted.snapshot();
+    const { stdout = '', image = '', runtime = '', outcome } = await submitted.snapshot();
     if (outcome?.kind !== 'exited' || outcome.exit_code !== 0) {
       throw new ServiceError('sandbox_failed', 'The probe did not run to its end.');
     }

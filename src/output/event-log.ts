@@ -1,99 +1,144 @@
 /**
- * The ordered events of one execution: numbered, kept, replayed, fanned out.
+ * The ordered events of one execution: numbered, encoded once, kept, replayed,
+ * fanned out.
  *
  * Kept bytes are bounded by the supervisor's output limits, kept events by
  * merging: once there are many, what a stream says within a short window becomes
- * one event. A reader that is slow, or gone, slows nobody: readers pull.
+ * one event. Memory is bounded by line-log.ts. A reader that is slow, or gone,
+ * slows nobody: readers pull. A disk that is slower than the program slows the
+ * program; one that fails ends the run, and what was kept stays readable.
  */
-import { isUtf8 } from 'node:buffer';
-import type { EventBody, ExecutionEvent, OutputStream } from '../domain/events.ts';
-import { isTerminal } from '../domain/events.ts';
-import { orphanedBytes, unfinishedBytes, Utf8Stream } from './utf8-stream.ts';
+import type { EventBody, OutputStream } from '../domain/events.ts';
+import { collectOutput, type CollectedOutput } from './collected-output.ts';
+import { encodeEvent, encodeOutput, writeLine, type EncodedLine, type EventLines } from './event-lines.ts';
+import type { KeptEvents } from './kept-events.ts';
+import { LineLog } from './line-log.ts';
+import { OutputMemory } from './output-memory.ts';
+import { SpillFile } from './spill-file.ts';
+import { Utf8Stream, type TextPiece } from './utf8-stream.ts';
 
 /** From this many events on, output is merged per stream and window. */
 const MERGE_FROM_EVENTS = 10_000;
 const MERGE_WINDOW_MS = 100;
+/** What is merged into one event at most, however short the window. */
+const MERGE_BYTES_MAX = 64 * 1024;
+/** Of one execution; the rest is in its file. */
+const MEMORY_BYTES_MAX = 256 * 1024;
+/** What has ended and is no larger is kept without a file. */
+const INLINE_BYTES_MAX = 64 * 1024;
+
+export interface EventLogOptions {
+  /** Where `events.ndjson` goes when it is needed. Made when it is. */
+  readonly spillDirectory: string;
+  /** Shared by all logs of a server. */
+  readonly memory?: OutputMemory;
+}
 
 export class EventLog {
   readonly #acceptedAt = performance.now();
-  readonly #events: ExecutionEvent[] = [];
+  readonly #file: SpillFile;
+  readonly #lines: LineLog;
   readonly #text = { stdout: new Utf8Stream(), stderr: new Utf8Stream() };
   readonly #readers = new Set<() => void>();
   readonly #merging: Record<OutputStream, Buffer[]> = { stdout: [], stderr: [] };
+  #mergingBytes = 0;
   #mergeTimer: NodeJS.Timeout | undefined;
-  #keptBytes = 0;
+  #isEnded = false;
+  #kept: Promise<KeptEvents> | undefined;
 
-  /** Bytes of output held, for the store's budget. */
-  get keptBytes(): number {
-    return this.#keptBytes;
+  constructor({ spillDirectory, memory = new OutputMemory(Infinity) }: EventLogOptions) {
+    this.#file = new SpillFile(spillDirectory);
+    this.#lines = new LineLog({ file: this.#file, memoryBytesMax: MEMORY_BYTES_MAX, memory });
+  }
+
+  /** Bytes of all events as they are sent, in memory or not. */
+  get bytes(): number {
+    return this.#lines.bytes;
   }
 
   get isEnded(): boolean {
-    const last = this.#events.at(-1);
-    return last !== undefined && isTerminal(last);
+    return this.#isEnded;
   }
 
   get lastSeq(): number {
-    return this.#events.length;
+    return this.#lines.lastSeq;
   }
 
   /** Appends an event that is not output. The terminal event is the last one that is taken. */
   append(body: EventBody): void {
-    if (this.isEnded) return;
+    if (this.#isEnded) return;
     this.#flushMerged();
-    if (body.type === 'result' || body.type === 'error') {
+    const isTerminal = body.type === 'result' || body.type === 'error';
+    if (isTerminal) {
       this.#say('stdout', this.#text.stdout.end());
       this.#say('stderr', this.#text.stderr.end());
     }
-    this.#push(body);
+    this.#isEnded = isTerminal;
+    this.#push(encodeEvent(this.#nextSeq(), this.#now(), body));
   }
 
-  /** Appends bytes of a stream; what is cut in the middle of a character waits for its rest. */
-  output(stream: OutputStream, data: Buffer): void {
-    if (this.isEnded) return;
-    if (this.#events.length < MERGE_FROM_EVENTS) {
+  /**
+   * Appends bytes of a stream; what is cut in the middle of a character waits for its
+   * rest. A promise, when given, is to be awaited before more is appended: the disk is behind.
+   * @throws {ServiceError} storage_full, internal, by the promise: what follows cannot be kept.
+   */
+  output(stream: OutputStream, data: Buffer): Promise<void> | undefined {
+    if (this.#isEnded) return undefined;
+    if (this.lastSeq < MERGE_FROM_EVENTS) {
       this.#say(stream, this.#text[stream].push(data));
-      return;
+      return this.#lines.room();
     }
     this.#merging[stream].push(Buffer.from(data));
-    this.#mergeTimer ??= setTimeout(() => {
-      this.#flushMerged();
-    }, MERGE_WINDOW_MS);
+    this.#mergingBytes += data.length;
+    if (this.#mergingBytes >= MERGE_BYTES_MAX) this.#flushMerged();
+    else
+      this.#mergeTimer ??= setTimeout(() => {
+        this.#flushMerged();
+      }, MERGE_WINDOW_MS);
+    return this.#lines.room();
   }
 
   /** Records a gap: the text before it is complete, whatever it ended in. */
   omitted(stream: OutputStream, bytes: number): void {
-    if (this.isEnded) return;
+    if (this.#isEnded) return;
     this.#flushMerged();
     this.#say(stream, this.#text[stream].tear());
-    this.#push({ type: 'truncated', stream, omitted_bytes: bytes });
+    this.#push(encodeEvent(this.#nextSeq(), this.#now(), { type: 'truncated', stream, omitted_bytes: bytes }));
+  }
+
+  /**
+   * Resolves when no event waits for the disk; at once for what is small.
+   * @throws {ServiceError} storage_full, internal.
+   */
+  written(): Promise<void> {
+    return this.#lines.written();
   }
 
   /**
    * The events after `after`, then those that follow, until the terminal one or
    * until `signal` is aborted. Every reader has its own place.
    */
-  async *follow(after: number, signal: AbortSignal): AsyncGenerator<ExecutionEvent> {
-    let next = Math.max(0, after);
+  async *follow(after: number, signal: AbortSignal): AsyncGenerator<EventLines, void, void> {
     let wake: () => void = () => undefined;
     const onEvent = () => {
       wake();
     };
+    const wait = async () => {
+      if (this.#isEnded || signal.aborted) return false;
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+      return !signal.aborted;
+    };
     signal.addEventListener('abort', onEvent);
     this.#readers.add(onEvent);
     try {
-      while (!signal.aborted) {
-        const event = this.#events[next];
-        if (event) {
-          next += 1;
-          yield event;
-          if (isTerminal(event)) return;
-          continue;
-        }
-        if (this.isEnded) return;
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
+      if (signal.aborted) return;
+      for await (const lines of this.#lines.read(Math.max(0, after), wait)) {
+        if (signal.aborted) return;
+        const isTerminal = this.#isEnded && lines.lastSeq === this.lastSeq;
+        yield { ...lines, isTerminal };
+        if (isTerminal || signal.aborted) return;
       }
     } finally {
       this.#readers.delete(onEvent);
@@ -101,48 +146,45 @@ export class EventLog {
     }
   }
 
-  /**
-   * What is there now of a stream, with a line in place of what was left out. A
-   * character that was cut there is left out whole: its bytes are in the events.
-   */
-  collect(stream: OutputStream): { readonly text: string; readonly encoding?: 'base64' } {
-    let part: Buffer[] = [];
-    const parts = [part];
-    const gaps: number[] = [];
-    for (const event of this.#events) {
-      if (event.type === stream) part.push(Buffer.from(event.data, event.encoding ?? 'utf8'));
-      else if (event.type === 'truncated' && event.stream === stream) {
-        gaps.push(event.omitted_bytes);
-        parts.push((part = []));
-      }
-    }
-    const whole = parts.map((pieces) => Buffer.concat(pieces));
-    const trimmed = whole.map((bytes, index) => {
-      const start = index > 0 ? orphanedBytes(bytes) : 0;
-      const end = index < gaps.length ? unfinishedBytes(bytes.subarray(start)) : 0;
-      return bytes.subarray(start, bytes.length - end);
-    });
-    const isText = trimmed.every((bytes) => isUtf8(bytes));
-    const shown = isText ? trimmed : whole;
-    const withGaps = shown.flatMap((bytes, index) => {
-      const gap = gaps[index];
-      if (gap === undefined) return [bytes];
-      return [bytes, Buffer.from(`\n[... ${String(gap)} bytes omitted ...]\n`)];
-    });
-    const bytes = Buffer.concat(withGaps);
-    return isText ? { text: bytes.toString('utf8') } : { text: bytes.toString('base64'), encoding: 'base64' };
+  /** What there is now of both streams, as text with a line in place of what was left out. */
+  collect(): Promise<CollectedOutput> {
+    return collectOutput(this.#lines.read(0, () => Promise.resolve(false)));
   }
 
-  #say(stream: OutputStream, pieces: readonly { data: string; encoding?: 'base64' }[]): void {
-    for (const piece of pieces) {
-      this.#keptBytes += piece.data.length;
-      this.#push({ type: stream, ...piece });
-    }
+  /**
+   * How the events are kept from now on; to be called when they have ended. What is
+   * small comes as it is; the rest is in the file, complete and on the disk, and
+   * needs no memory any more. Readers go on either way.
+   * @throws {ServiceError} storage_full, internal: all of it is still readable here.
+   */
+  settle(): Promise<KeptEvents> {
+    if (!this.#isEnded) throw new Error('the events have not ended');
+    this.#kept ??= this.#settle();
+    return this.#kept;
+  }
+
+  /** Nobody needs the events any more. Whoever reads them still can. */
+  async discard(): Promise<void> {
+    this.#lines.forget();
+    await this.#lines.written().catch(() => undefined);
+    if (this.#lines.isSpilled) await this.#file.remove();
+  }
+
+  async #settle(): Promise<KeptEvents> {
+    const { lastSeq, bytes } = this.#lines;
+    if (!this.#lines.isSpilled && bytes <= INLINE_BYTES_MAX) return { lastSeq, bytes, inline: this.#lines.inMemory() };
+    await this.#lines.moveToFile();
+    return { lastSeq, bytes, file: this.#file.path };
+  }
+
+  #say(stream: OutputStream, pieces: readonly TextPiece[]): void {
+    for (const piece of pieces) this.#push(encodeOutput(this.#nextSeq(), this.#now(), stream, piece));
   }
 
   #flushMerged(): void {
     clearTimeout(this.#mergeTimer);
     this.#mergeTimer = undefined;
+    this.#mergingBytes = 0;
     for (const stream of ['stdout', 'stderr'] as const) {
       const merged = this.#merging[stream];
       if (merged.length === 0) continue;
@@ -151,9 +193,19 @@ export class EventLog {
     }
   }
 
-  #push(body: EventBody): void {
-    const at = Math.round((performance.now() - this.#acceptedAt) * 1000) / 1000;
-    this.#events.push({ seq: this.#events.length + 1, t_ms: at, ...body });
+  #nextSeq(): number {
+    return this.#lines.lastSeq + 1;
+  }
+
+  /** Milliseconds since the execution was accepted. */
+  #now(): number {
+    return Math.round((performance.now() - this.#acceptedAt) * 1000) / 1000;
+  }
+
+  #push(line: EncodedLine): void {
+    this.#lines.append(line.bytes, (target, offset) => {
+      writeLine(line, target, offset);
+    });
     for (const reader of this.#readers) reader();
   }
 }

@@ -4,7 +4,7 @@
  * A character cut at the end of a chunk waits for its rest. Bytes that are not
  * UTF-8 are passed on as base64, so that nothing is lost or replaced.
  */
-import { isUtf8 } from 'node:buffer';
+import { isAscii, isUtf8 } from 'node:buffer';
 
 export interface TextPiece {
   readonly data: string;
@@ -64,5 +64,7 @@ export class Utf8Stream {
 
 function piece(data: Buffer): readonly TextPiece[] {
   if (data.length === 0) return [];
+  // Most output, and the cheapest to make a string of.
+  if (isAscii(data)) return [{ data: data.toString('latin1') }];
   return isUtf8(data) ? [{ data: data.toString('utf8') }] : [{ data: data.toString('base64'), encoding: 'base64' }];
 }

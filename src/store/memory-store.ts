@@ -8,6 +8,8 @@ export interface StoredRecord {
   readonly id: string;
   /** Bytes the record holds, as far as they matter. */
   readonly sizeBytes: number;
+  /** Frees what the record holds beside its memory. */
+  discard?(): Promise<void>;
 }
 
 export class MemoryStore<Kept extends StoredRecord> {
@@ -57,6 +59,7 @@ export class MemoryStore<Kept extends StoredRecord> {
       const isOverBudget = this.#finishedBytes > this.#bytesMax && this.#finished.size > 1;
       if (expiresAt > now && !isOverBudget) return;
       this.#finished.delete(id);
+      void this.#records.get(id)?.discard?.();
       this.#records.delete(id);
       this.#finishedBytes -= sizeBytes;
     }

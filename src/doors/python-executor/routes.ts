@@ -166,7 +166,7 @@ async function answerWhenEnded(
   cancelWhenGone(exchange, submitted);
   await endedWithin(undefined, submitted, exchange);
   const form = resultForms.get(submitted) ?? resultForm;
-  return reply.header('cache-control', 'no-store').send(form(submitted.snapshot()));
+  return reply.header('cache-control', 'no-store').send(form(await submitted.snapshot()));
 }
 
 /** One field, `error`; our code goes into a header. */

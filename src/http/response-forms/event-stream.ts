@@ -1,18 +1,20 @@
 /**
  * The events of an execution as a byte stream, in one of two framings.
  *
- * The stream ends after the terminal event and only then, is never silent for
+ * Events arrive here encoded, many at a time; nothing is encoded again. The stream
+ * ends after the terminal event and only then, is never silent for
  * longer than the heartbeat, and holds at most its high-water mark for a reader
  * that does not read: the rest stays in the execution's own log.
  */
 import { Readable } from 'node:stream';
 import type { FastifyReply } from 'fastify';
-import type { ExecutionEvent } from '../../domain/events.ts';
 import type { Submitted } from '../../execution/executions.ts';
+import { linesOf, typeOf, type EventLines } from '../../output/event-lines.ts';
 
 export interface EventFraming {
   readonly contentType: string;
-  event(event: ExecutionEvent): string;
+  /** The bytes to send for some events. */
+  events(lines: EventLines): Buffer;
   /** Something that keeps proxies from closing the connection and is no event. */
   heartbeat(tMs: number): string;
 }
@@ -20,14 +22,24 @@ export interface EventFraming {
 /** One JSON document a line. A heartbeat is a line without `seq`. */
 export const NDJSON: EventFraming = {
   contentType: 'application/x-ndjson',
-  event: (event) => `${JSON.stringify(event)}\n`,
+  events: ({ bytes }) => bytes,
   heartbeat: (tMs) => `{"type":"heartbeat","t_ms":${String(tMs)}}\n`,
 };
+
+const BLANK_LINE = Buffer.from('\n');
 
 /** Server-sent events (WHATWG HTML, 9.2); JSON holds no line break. A heartbeat is a comment. */
 export const SERVER_SENT_EVENTS: EventFraming = {
   contentType: 'text/event-stream; charset=utf-8',
-  event: (event) => `id: ${String(event.seq)}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`,
+  events: ({ bytes, firstSeq }) => {
+    const parts: Buffer[] = [];
+    let seq = firstSeq;
+    for (const line of linesOf(bytes)) {
+      parts.push(Buffer.from(`id: ${String(seq)}\nevent: ${typeOf(line)}\ndata: `), line, BLANK_LINE);
+      seq += 1;
+    }
+    return Buffer.concat(parts);
+  },
   heartbeat: (tMs) => `: heartbeat ${String(tMs)}\n\n`,
 };
 
@@ -67,10 +79,10 @@ export function eventStream(execution: Submitted, options: EventStreamOptions): 
   }, heartbeatMs);
 
   const send = async () => {
-    for await (const event of execution.follow(after, following.signal)) {
+    for await (const lines of execution.follow(after, following.signal)) {
       if (following.signal.aborted) return;
       beat.refresh();
-      if (stream.push(framing.event(event))) continue;
+      if (stream.push(framing.events(lines))) continue;
       isBlocked = true;
       await new Promise<void>((resolve) => {
         onRead = resolve;
@@ -88,7 +100,7 @@ export function eventStream(execution: Submitted, options: EventStreamOptions): 
 
 /** Milliseconds since the execution was accepted; monotonic from here on. */
 function clockOf(execution: Submitted): () => number {
-  const ageMs = Math.max(0, Date.now() - Date.parse(execution.snapshot().created_at));
+  const ageMs = Math.max(0, Date.now() - Date.parse(execution.result().created_at));
   const origin = performance.now() - ageMs;
   return () => Math.round(performance.now() - origin);
 }

@@ -95,7 +95,7 @@ async function createExecution(request: FastifyRequest, reply: FastifyReply, con
     const isEnded = waitMs > 0 && (await endedWithin(waitMs, submitted, exchange));
     reply.header('preference-applied', prefer.waitMs === undefined ? 'respond-async' : 'respond-async, wait');
     if (isEnded) return answerEnded(request, reply, submitted, context);
-    return reply.code(202).header('location', `/api/v1/executions/${submitted.id}`).send(submitted.snapshot());
+    return reply.code(202).header('location', `/api/v1/executions/${submitted.id}`).send(await submitted.snapshot());
   }
   if (form === JSON_TYPE) {
     await endedWithin(undefined, submitted, exchange);
@@ -160,13 +160,13 @@ export async function endedWithin(
 }
 
 /** 200 for whatever the program did, a problem for what we failed at. */
-function answerEnded(
+async function answerEnded(
   request: FastifyRequest,
   reply: FastifyReply,
   submitted: Submitted,
   { answers }: RouteContext,
-): FastifyReply {
-  const execution = submitted.snapshot();
+): Promise<FastifyReply> {
+  const execution = await submitted.snapshot();
   const failure = execution.outcome && failureOf(execution.outcome);
   if (!failure) return reply.send(execution);
   const { execution_id, outcome } = execution;

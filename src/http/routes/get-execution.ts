@@ -15,7 +15,7 @@ export function getExecutionRoute(app: FastifyInstance, { executions, exchanges,
       const exchange = exchanges.of(request.raw);
       const execution = executions.get(request.params.id, exchange.caller);
       exchange.executionId = execution.id;
-      const snapshot = execution.snapshot();
+      const snapshot = await execution.snapshot();
       const form = resultForms.get(execution);
       return reply.header('cache-control', 'no-store').send(form ? form(snapshot) : snapshot);
     },

@@ -1,0 +1,114 @@
+/**
+ * The file an execution's older events move to: written in order, read at any place.
+ *
+ * Open for as long as somebody uses it, so that removing its directory takes nothing
+ * from those who still read. A write that fails fails for good: what follows it
+ * could not be in order.
+ */
+import { mkdir, open, rm, rmdir, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ServiceError } from '../domain/errors.ts';
+
+export const EVENTS_FILE = 'events.ndjson';
+
+const NO_SPACE = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
+
+export class SpillFile {
+  readonly path: string;
+  readonly #directory: string;
+  #handle: Promise<FileHandle> | undefined;
+  #users = 0;
+  #bytes = 0;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+    this.path = join(directory, EVENTS_FILE);
+  }
+
+  /** Bytes that are in the file. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Keeps the file open until the function returned is called. The first call after none is left opens it again. */
+  use(): () => void {
+    this.#users += 1;
+    let isDone = false;
+    return () => {
+      if (isDone) return;
+      isDone = true;
+      this.#users -= 1;
+      if (this.#users > 0) return;
+      const handle = this.#handle;
+      this.#handle = undefined;
+      handle?.then((opened) => opened.close()).catch(() => undefined);
+    };
+  }
+
+  /**
+   * Adds `parts` at the end.
+   * @throws {ServiceError} storage_full, internal.
+   */
+  async append(parts: readonly Buffer[]): Promise<void> {
+    try {
+      const file = await this.#open();
+      let left = [...parts];
+      while (left.length > 0) {
+        let { bytesWritten } = await file.writev(left, this.#bytes);
+        this.#bytes += bytesWritten;
+        while (left[0] && bytesWritten >= left[0].length) {
+          bytesWritten -= left[0].length;
+          left = left.slice(1);
+        }
+        if (left[0]) left[0] = left[0].subarray(bytesWritten);
+      }
+    } catch (error) {
+      throw asServiceError(error);
+    }
+  }
+
+  /** Resolves when what was written survives a power cut. @throws {ServiceError} storage_full, internal. */
+  async sync(): Promise<void> {
+    try {
+      await (await this.#open()).datasync();
+    } catch (error) {
+      throw asServiceError(error);
+    }
+  }
+
+  /** Exactly `length` bytes from `offset`. Call only while the file is in use. */
+  async read(offset: number, length: number): Promise<Buffer> {
+    const file = await this.#open();
+    const buffer = Buffer.allocUnsafeSlow(length);
+    for (let at = 0; at < length;) {
+      const { bytesRead } = await file.read(buffer, at, length - at, offset + at);
+      if (bytesRead === 0) throw new Error('a file of events became shorter');
+      at += bytesRead;
+    }
+    return buffer;
+  }
+
+  /** Removes the file and its directory, where nothing else is in it. */
+  async remove(): Promise<void> {
+    await rm(this.path, { force: true });
+    await rmdir(this.#directory).catch(() => undefined);
+  }
+
+  #open(): Promise<FileHandle> {
+    this.#handle ??= this.#openFile();
+    return this.#handle;
+  }
+
+  async #openFile(): Promise<FileHandle> {
+    if (this.#bytes > 0) return open(this.path, 'r+');
+    await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+    return open(this.path, 'w+', 0o600);
+  }
+}
+
+function asServiceError(error: unknown): ServiceError {
+  if (NO_SPACE.has((error as NodeJS.ErrnoException).code ?? '')) {
+    return new ServiceError('storage_full', 'There is no disk space to keep the output.', { cause: error });
+  }
+  return new ServiceError('internal', 'The output could not be kept.', { cause: error });
+}
