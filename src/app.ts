@@ -18,6 +18,7 @@ import { pythonExecutorDoor } from './doors/python-executor/routes.ts';
 import { Executions } from './execution/executions.ts';
 import { isolationReporter, type IsolationReport } from './execution/isolation-report.ts';
 import { buildHttpServer } from './http/server.ts';
+import { OutputMemory } from './output/output-memory.ts';
 import { defaultShape } from './policy/decide.ts';
 import { imageMatcher, isReference, normalizeReference } from './policy/image-catalogue.ts';
 import { SandboxHost, type SandboxEvent } from './sandbox/cold-start.ts';
@@ -35,6 +36,8 @@ import { observeMilestones } from './telemetry/observe-executions.ts';
 const MIB = 2 ** 20;
 /** A container may outlive its longest run by this much before anybody may remove it. */
 const LIFETIME_MARGIN_MS = 300_000;
+/** Events of all executions together that are held in memory; the rest is in their files. */
+const OUTPUT_MEMORY_BYTES_MAX = 32 * MIB;
 const READY_CACHE_MS = 1_000;
 /** How often the pool looks for members that died or aged, and for images that were built anew. */
 const POOL_MAINTENANCE_MS = 15_000;
@@ -182,6 +185,10 @@ async function buildOn(state: StateDirectory, config: Config, logger: Logger): P
     policy,
     slots,
     store,
+    storage: {
+      directoryOf: (id) => state.executionDirectory(id),
+      memory: new OutputMemory(OUTPUT_MEMORY_BYTES_MAX),
+    },
     resolveImage: async (reference) => {
       if (reference === undefined) return imageStore.find(config.PYEXEC_DEFAULT_IMAGE);
       if (!isReference(reference) || !mayRun(reference)) {

@@ -4,7 +4,6 @@
  * A record ends once; everything said afterwards is ignored. What callers see of
  * it is made here, from what was observed.
  */
-import { join } from 'node:path';
 import type { OutputStream } from '../domain/events.ts';
 import {
   newExecutionId,
@@ -39,8 +38,8 @@ export interface ProgramReport {
 
 /** Where records keep what does not fit into memory, and the memory they share. */
 export interface RecordStorage {
-  /** Each execution has a directory of its own in it, made when it is needed. */
-  readonly directory: string;
+  /** The directory of one execution. Made when it is needed. */
+  readonly directoryOf: (id: ExecutionId) => string;
   readonly memory?: OutputMemory;
 }
 
@@ -71,10 +70,10 @@ export class ExecutionRecord {
   #hint: string | undefined;
   #told: ProgramReport = {};
 
-  constructor(plan: RunPlan, ownerId: string, { directory, memory }: RecordStorage) {
+  constructor(plan: RunPlan, ownerId: string, { directoryOf, memory }: RecordStorage) {
     this.plan = plan;
     this.ownerId = ownerId;
-    this.#log = new EventLog({ spillDirectory: join(directory, this.id), ...(memory && { memory }) });
+    this.#log = new EventLog({ spillDirectory: directoryOf(this.id), ...(memory && { memory }) });
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
     });

@@ -5,7 +5,7 @@
  * there are can be counted without parsing any. `seq`, `t_ms` and `type` come first,
  * in this order; readers of lines rely on it.
  */
-import type { EventBody, ExecutionEvent, OutputStream } from '../domain/events.ts';
+import type { EventBody, OutputStream } from '../domain/events.ts';
 import type { TextPiece } from './utf8-stream.ts';
 
 const NEWLINE = 0x0a;
@@ -74,11 +74,4 @@ export function countLines(bytes: Buffer): number {
   let count = 0;
   for (let at = bytes.indexOf(NEWLINE); at !== -1; at = bytes.indexOf(NEWLINE, at + 1)) count += 1;
   return count;
-}
-
-/** Parses lines back to events, for those who need values rather than bytes. */
-export async function* eventsOf(lines: AsyncIterable<EventLines>): AsyncGenerator<ExecutionEvent> {
-  for await (const { bytes } of lines) {
-    for (const line of linesOf(bytes)) yield JSON.parse(line.toString('utf8')) as ExecutionEvent;
-  }
 }

@@ -129,10 +129,14 @@ export class LineLog {
     this.#closeFile = undefined;
   }
 
-  /** Nobody needs it any more: it counts no longer, and is never written. */
-  forget(): void {
+  /** Nobody needs it any more: it counts no longer, and no more of it is written. */
+  async forget(): Promise<void> {
+    if (this.#isForgotten) return;
     this.#options.memory.count(this, -this.#memoryBytes);
     this.#isForgotten = true;
+    await this.#writing;
+    this.#closeFile?.();
+    if (this.isSpilled) await this.#options.file.remove();
   }
 
   /** All of it, while none is in the file. */

@@ -9,7 +9,7 @@ import { mkdir, open, rm, rmdir, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ServiceError } from '../domain/errors.ts';
 
-export const EVENTS_FILE = 'events.ndjson';
+const EVENTS_FILE = 'events.ndjson';
 
 const NO_SPACE = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
@@ -90,7 +90,7 @@ export class SpillFile {
 
   /** Removes the file and its directory, where nothing else is in it. */
   async remove(): Promise<void> {
-    await rm(this.path, { force: true });
+    await rm(this.path, { force: true }).catch(() => undefined);
     await rmdir(this.#directory).catch(() => undefined);
   }
 

@@ -23,6 +23,7 @@ import type {
 import { buildHttpServer } from '../../src/http/server.ts';
 import { MemoryStore } from '../../src/store/memory-store.ts';
 import { archive, file } from './hostile-archives.ts';
+import { temporaryStateDirectory } from './state-directory.ts';
 
 type Lease = Awaited<ReturnType<ExecutionsOptions['startSandbox']>>;
 type RunParameters = Parameters<Lease['sandbox']['run']>;
@@ -101,6 +102,7 @@ export async function startHttp(options: TestServerOptions = {}): Promise<TestSe
   const archives: ArchiveObservation[] = [];
   const lines: string[] = [];
   const spool = mkdtempSync(join(tmpdir(), 'pyexec-http-'));
+  const state = temporaryStateDirectory();
   const program = options.program ?? hello;
   const executions = new Executions({
     policy: {
@@ -118,6 +120,7 @@ export async function startHttp(options: TestServerOptions = {}): Promise<TestSe
       stdinBytesMax: MIB,
     },
     slots: new RunSlots({ concurrent: options.concurrent ?? 64, queueMax: options.queueMax ?? 64 }),
+    storage: { directoryOf: (id) => join(state.path, 'executions', id) },
     store: new MemoryStore<ExecutionRecord>({ ttlMs: 60_000, bytesMax: 64 * MIB }),
     resolveImage: (reference) => Promise.resolve({ reference: reference ?? 'pyexec/slim:latest', id: 'sha256:1' }),
     startSandbox: () => Promise.resolve(leaseOf(program, plans)),
@@ -182,6 +185,7 @@ export async function startHttp(options: TestServerOptions = {}): Promise<TestSe
       await executions.drain(0);
       await app.close();
       rmSync(spool, { recursive: true });
+      state.remove();
     },
   };
 }

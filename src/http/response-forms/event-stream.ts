@@ -3,8 +3,8 @@
  *
  * Events arrive here encoded, many at a time; nothing is encoded again. The stream
  * ends after the terminal event and only then, is never silent for
- * longer than the heartbeat, and holds at most its high-water mark for a reader
- * that does not read: the rest stays in the execution's own log.
+ * longer than the heartbeat, and holds at most its high-water mark and one block of
+ * the log for a reader that does not read: the rest stays in the execution's own log.
  */
 import { Readable } from 'node:stream';
 import type { FastifyReply } from 'fastify';

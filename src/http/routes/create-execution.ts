@@ -95,7 +95,10 @@ async function createExecution(request: FastifyRequest, reply: FastifyReply, con
     const isEnded = waitMs > 0 && (await endedWithin(waitMs, submitted, exchange));
     reply.header('preference-applied', prefer.waitMs === undefined ? 'respond-async' : 'respond-async, wait');
     if (isEnded) return answerEnded(request, reply, submitted, context);
-    return reply.code(202).header('location', `/api/v1/executions/${submitted.id}`).send(await submitted.snapshot());
+    return reply
+      .code(202)
+      .header('location', `/api/v1/executions/${submitted.id}`)
+      .send(await submitted.snapshot());
   }
   if (form === JSON_TYPE) {
     await endedWithin(undefined, submitted, exchange);

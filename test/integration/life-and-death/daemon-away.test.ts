@@ -77,10 +77,10 @@ describe.concurrent('F10: a daemon that hangs', () => {
       await projectOf(engine.engine, 'import time; print("half", flush=True); time.sleep(60)'),
       ANONYMOUS,
     );
-    await until('it prints', () => submitted.snapshot().stdout !== '');
+    await until('it prints', async () => (await submitted.snapshot()).stdout !== '');
     proxy.hang();
-    await until('the host ends it', () => submitted.snapshot().outcome !== undefined, 30_000);
-    expect(submitted.snapshot()).toMatchObject({
+    await until('the host ends it', () => submitted.result().outcome !== undefined, 30_000);
+    expect(await submitted.snapshot()).toMatchObject({
       outcome: { kind: 'timed_out', limit: 'wall_ms' },
       exit_code: 124,
       stdout: 'half\n',

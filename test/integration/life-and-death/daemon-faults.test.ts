@@ -11,6 +11,7 @@ import { containersOf, docker, placeContainer, until, untilGone } from '../../su
 import { DockerSocketProxy, type Fault, type ProxiedCall } from '../../support/docker-socket-proxy.ts';
 import { projectOf, runRequest, startEngine, type TestEngine } from '../../support/engine.ts';
 import { LABEL } from '../../../src/sandbox/container-labels.ts';
+import { eventsOf } from '../../support/events.ts';
 
 const INSTANCE = `test-faults-${randomUUID()}`;
 const never = new AbortController().signal;
@@ -45,9 +46,9 @@ async function submit(program: string) {
 async function run(program: string): Promise<Execution> {
   const submitted = await submit(program);
   const events: ExecutionEvent[] = [];
-  for await (const event of submitted.follow(0, never)) events.push(event);
+  for await (const event of eventsOf(submitted.follow(0, never))) events.push(event);
   expect(events.filter(isTerminal)).toEqual([events.at(-1)]);
-  const execution = submitted.snapshot();
+  const execution = await submitted.snapshot();
   const { outcome } = execution;
   expect(execution.exit_code === 0).toBe(outcome?.kind === 'exited' && outcome.exit_code === 0);
   return execution;
@@ -91,12 +92,12 @@ test('F12: a removal that is refused again and again is tried again, and the nex
 describe('a sandbox that is ended from outside', () => {
   test.each<Fault | 'no fault'>(['no fault', 404, 500, 'garbage', 'eof'])('inspect: %s', async (fault) => {
     const submitted = await submit('import time; print("half", flush=True); time.sleep(60)');
-    await until('it prints', () => submitted.snapshot().stdout === 'half\n');
+    await until('it prints', async () => (await submitted.snapshot()).stdout === 'half\n');
     if (fault !== 'no fault') proxy.fail('inspect', fault);
     const [container] = await containersOf(INSTANCE);
     await docker.getContainer(container?.Id ?? '').kill();
     await submitted.ended;
-    expect(submitted.snapshot()).toMatchObject({
+    expect(await submitted.snapshot()).toMatchObject({
       status: 'failed',
       exit_code: -1,
       stdout: 'half\n',
@@ -108,13 +109,13 @@ describe('a sandbox that is ended from outside', () => {
 describe('a sandbox that does not react to being cancelled', () => {
   test.each<Fault | 'no fault'>(['no fault', 404, 409, 500, 'garbage', 'eof', 'hang'])('kill: %s', async (fault) => {
     const submitted = await submit('import time; print("half", flush=True); time.sleep(60)');
-    await until('it prints', () => submitted.snapshot().stdout === 'half\n');
+    await until('it prints', async () => (await submitted.snapshot()).stdout === 'half\n');
     const [container] = await containersOf(INSTANCE);
     await docker.getContainer(container?.Id ?? '').pause();
     if (fault !== 'no fault') proxy.fail('kill', fault);
     submitted.cancel('requested');
-    await until('it has ended', () => submitted.snapshot().outcome !== undefined);
-    expect(submitted.snapshot()).toMatchObject({
+    await until('it has ended', () => submitted.result().outcome !== undefined);
+    expect(await submitted.snapshot()).toMatchObject({
       status: 'killed',
       stdout: 'half\n',
       outcome: { kind: 'cancelled', reason: 'requested' },
@@ -124,10 +125,10 @@ describe('a sandbox that does not react to being cancelled', () => {
 
 test('F14: a stream that breaks while the program runs is a failure of ours, never exit 0', async () => {
   const submitted = await submit('import time; print("half", flush=True); time.sleep(3); print("whole")');
-  await until('it prints', () => submitted.snapshot().stdout === 'half\n');
+  await until('it prints', async () => (await submitted.snapshot()).stdout === 'half\n');
   proxy.dropAttached();
   await submitted.ended;
-  expect(submitted.snapshot()).toMatchObject({
+  expect(await submitted.snapshot()).toMatchObject({
     status: 'failed',
     exit_code: -1,
     stdout: 'half\n',

@@ -5,6 +5,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { isTerminal, type ExecutionEvent } from '../../../src/domain/events.ts';
+import { eventsOf } from '../../support/events.ts';
 import { sandboxForFile } from '../../support/isolation-sandbox.ts';
 
 const sandbox = sandboxForFile();
@@ -95,8 +96,8 @@ while True: pass`,
             { limits: { wall_ms: wallMs } },
           );
           const events: ExecutionEvent[] = [];
-          for await (const event of submitted.follow(0, new AbortController().signal)) events.push(event);
-          const { outcome, status, exit_code: exitCode } = submitted.snapshot();
+          for await (const event of eventsOf(submitted.follow(0, new AbortController().signal))) events.push(event);
+          const { outcome, status, exit_code: exitCode } = await submitted.snapshot();
           expect(events.map(({ seq }) => seq)).toEqual(events.map((_, index) => index + 1));
           expect(events.filter(isTerminal)).toHaveLength(1);
           expect(events.at(-1)).toMatchObject({ type: 'result', outcome, status, exit_code: exitCode });

@@ -3,6 +3,7 @@
  * little of: descriptors, pipes, watches, timers, terminals, asynchronous I/O.
  */
 import { describe, expect, it } from 'vitest';
+import { eventsOf } from '../../support/events.ts';
 import { controlFacts } from '../../support/isolation-control.ts';
 import { probe } from '../../support/isolation-probe.ts';
 import { sandboxForFile } from '../../support/isolation-sandbox.ts';
@@ -88,8 +89,9 @@ time.sleep(60)`,
       { limits: { open_files: 1024, wall_ms: 20_000 } },
     );
     try {
-      for await (const event of hoard.follow(0, new AbortController().signal)) if (event.type === 'stdout') break;
-      expect(hoard.snapshot().stdout).toBe('hoarded\n');
+      for await (const event of eventsOf(hoard.follow(0, new AbortController().signal)))
+        if (event.type === 'stdout') break;
+      expect((await hoard.snapshot()).stdout).toBe('hoarded\n');
       expect(await sandbox.run('print("canary")')).toMatchObject({ stdout: 'canary\n', exit_code: 0 });
     } finally {
       hoard.cancel('requested');

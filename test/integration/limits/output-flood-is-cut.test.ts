@@ -3,6 +3,7 @@
  * and the service stays as it is. Control: below the limit nothing is cut.
  */
 import { describe, expect, it } from 'vitest';
+import { eventsOf } from '../../support/events.ts';
 import { sandboxForFile } from '../../support/isolation-sandbox.ts';
 
 const sandbox = sandboxForFile();
@@ -130,7 +131,7 @@ describe('L08 output that is not lines of text', () => {
         limits: { output_bytes: limit },
       });
       const parts = [Buffer.alloc(0)];
-      for await (const event of submitted.follow(0, new AbortController().signal)) {
+      for await (const event of eventsOf(submitted.follow(0, new AbortController().signal))) {
         if (event.type === 'truncated') parts.push(Buffer.alloc(0));
         if (event.type !== 'stdout') continue;
         parts.push(Buffer.concat([parts.pop() ?? Buffer.alloc(0), Buffer.from(event.data, event.encoding ?? 'utf8')]));
@@ -141,7 +142,7 @@ describe('L08 output that is not lines of text', () => {
       expect(head).toEqual(whole.subarray(0, head?.length));
       expect(tail).toEqual(whole.subarray(whole.length - (tail?.length ?? 0)));
 
-      const run = submitted.snapshot();
+      const run = await submitted.snapshot();
       expect(run.truncated?.stdout).toEqual({ total_bytes: 6_000, kept_bytes: limit, omitted_bytes: 6_000 - limit });
       expect(run.stdout_encoding, 'text that was cut is still text').toBeUndefined();
       expect(run.stdout).toMatch(/^€+\n\[\.\.\. \d+ bytes omitted \.\.\.\]\n€+$/);
@@ -153,11 +154,11 @@ describe('L09 readers that stall', () => {
   it('L09 slow down neither the program nor other readers, and can go on later', async () => {
     const submitted = await sandbox.submit(`import os\nfor i in range(3000): os.write(1, b'%05d\\n' % i)`);
     const { signal } = new AbortController();
-    const stalled = submitted.follow(0, signal);
+    const stalled = eventsOf(submitted.follow(0, signal));
     await stalled.next();
     const seen: number[] = [];
-    for await (const event of submitted.follow(0, signal)) seen.push(event.seq);
-    const { outcome, stdout } = submitted.snapshot();
+    for await (const event of eventsOf(submitted.follow(0, signal))) seen.push(event.seq);
+    const { outcome, stdout } = await submitted.snapshot();
     expect(outcome).toMatchObject({ kind: 'exited', exit_code: 0 });
     expect(stdout?.split('\n')).toHaveLength(3001);
     const late: number[] = [1];
@@ -172,6 +173,6 @@ describe('L09 readers that stall', () => {
     const stalled = submitted.follow(0, new AbortController().signal);
     await stalled.next();
     await submitted.ended;
-    expect(submitted.snapshot()).toMatchObject({ exit_code: 124, outcome: { kind: 'timed_out' } });
+    expect(await submitted.snapshot()).toMatchObject({ exit_code: 124, outcome: { kind: 'timed_out' } });
   });
 });

@@ -39,6 +39,7 @@ function setup(run: Run, change: Partial<ExecutionsOptions> = {}, queueMax = 2) 
     },
     slots,
     store,
+    storage: { directoryOf: () => '/nowhere' },
     resolveImage: () => Promise.resolve({ reference: 'a', id: 'sha256:a' }),
     startSandbox: () =>
       Promise.resolve({
@@ -102,8 +103,8 @@ describe('however a run ends', () => {
     const submitted = await submit();
     await submitted.ended;
     await turn();
-    expect(submitted.snapshot().outcome).toMatchObject(outcome);
-    expect(JSON.stringify(submitted.snapshot())).not.toContain('/host/path');
+    expect(submitted.result().outcome).toMatchObject(outcome);
+    expect(JSON.stringify(await submitted.snapshot())).not.toContain('/host/path');
     expect(counts).toEqual({ released: 1, disposed: 1 });
     expect([slots.running, executions.activeCount]).toEqual([0, 0]);
     expect(milestones.map(({ kind }) => kind)).toEqual(['accepted', 'acquired', 'ended']);
@@ -116,7 +117,7 @@ describe('however a run ends', () => {
     const submitted = await submit();
     await submitted.ended;
     await turn();
-    expect(submitted.snapshot()).toMatchObject({ status: 'failed', exit_code: -1 });
+    expect(await submitted.snapshot()).toMatchObject({ status: 'failed', exit_code: -1 });
     expect([counts.disposed, slots.running]).toEqual([1, 0]);
   });
 
@@ -167,11 +168,14 @@ describe('cancelling', () => {
     const waiting = await submit();
     waiting.cancel('requested');
     await waiting.ended;
-    expect(waiting.snapshot()).toMatchObject({ status: 'killed', outcome: { kind: 'cancelled', reason: 'requested' } });
+    expect(await waiting.snapshot()).toMatchObject({
+      status: 'killed',
+      outcome: { kind: 'cancelled', reason: 'requested' },
+    });
     expect(counts.released).toBe(0);
     running.cancel('client_disconnected');
     await running.ended;
-    expect(running.snapshot().outcome).toEqual({ kind: 'cancelled', reason: 'client_disconnected' });
+    expect(running.result().outcome).toEqual({ kind: 'cancelled', reason: 'client_disconnected' });
   });
 
   test('one that broke because it was cancelled is cancelled, not broken', async () => {
@@ -187,7 +191,7 @@ describe('cancelling', () => {
     await turn();
     running.cancel('requested');
     await running.ended;
-    expect(running.snapshot().outcome).toEqual({ kind: 'cancelled', reason: 'requested' });
+    expect(running.result().outcome).toEqual({ kind: 'cancelled', reason: 'requested' });
   });
 });
 
@@ -199,7 +203,7 @@ describe('draining', () => {
     await expect(submit()).rejects.toMatchObject({ code: 'shutting_down', retryAfterSeconds: 5 });
     await drained;
     for (const each of [running, waiting]) {
-      expect(each.snapshot().outcome).toEqual({ kind: 'cancelled', reason: 'shutdown' });
+      expect(each.result().outcome).toEqual({ kind: 'cancelled', reason: 'shutdown' });
     }
     expect(executions.activeCount).toBe(0);
   });

@@ -52,7 +52,7 @@ describe.each(FORMS)('a client that waits for %s', (_form, headers) => {
     await idle();
     expect(server?.requests.at(-1)).toMatchObject({ status: 499, route: EXEC });
     const id = String(server?.log.find(({ msg }) => msg === 'request')?.['execution_id']);
-    expect(server?.executions.get(id, ANONYMOUS).snapshot().outcome).toEqual({
+    expect(server?.executions.get(id, ANONYMOUS).result().outcome).toEqual({
       kind: 'cancelled',
       reason: 'client_disconnected',
     });

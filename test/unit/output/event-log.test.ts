@@ -1,11 +1,14 @@
 /** The events of an execution: numbered, complete, in order, ended once, and followed by anybody at any pace. */
 import { getEventListeners } from 'node:events';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import { isTerminal, type EventBody, type ExecutionEvent, type OutputStream } from '../../../src/domain/events.ts';
 import { newExecutionId } from '../../../src/domain/execution.ts';
 import { EventLog } from '../../../src/output/event-log.ts';
+import { eventsOf } from '../../support/events.ts';
+import { temporaryStateDirectory } from '../../support/state-directory.ts';
 
 const RESULT: EventBody = {
   type: 'result',
@@ -15,10 +18,14 @@ const RESULT: EventBody = {
   created_at: '2026-01-01T00:00:00.000Z',
 };
 const never = new AbortController().signal;
+const state = temporaryStateDirectory();
+afterAll(state.remove);
+let logs = 0;
+const newLog = () => new EventLog({ spillDirectory: join(state.path, String((logs += 1))) });
 
 async function all(log: EventLog, after = 0, signal = never): Promise<ExecutionEvent[]> {
   const events: ExecutionEvent[] = [];
-  for await (const event of log.follow(after, signal)) events.push(event);
+  for await (const event of eventsOf(log.follow(after, signal))) events.push(event);
   return events;
 }
 
@@ -48,7 +55,7 @@ function play(log: EventLog, script: readonly Step[]): Record<OutputStream, Buff
     else {
       const [stream, data] = step;
       written[stream] = Buffer.concat([written[stream], data]);
-      log.output(stream, Buffer.from(data));
+      void log.output(stream, Buffer.from(data));
     }
   }
   return written;
@@ -58,7 +65,7 @@ describe('whatever happens', () => {
   test('numbers have no gap, time does not run back, one terminal event comes last, every byte is there in order', async () => {
     await fc.assert(
       fc.asyncProperty(steps, async (script) => {
-        const log = new EventLog();
+        const log = newLog();
         const written = play(log, script);
         log.append(RESULT);
         const events = await all(log);
@@ -76,19 +83,18 @@ describe('whatever happens', () => {
   });
 
   test('nothing follows the terminal event', async () => {
-    const log = new EventLog();
+    const log = newLog();
     log.append(RESULT);
     play(log, [['stdout', Buffer.from('late')], 'gap', 'status']);
     log.append(RESULT);
     log.append({ ...RESULT, type: 'error', code: 'internal', detail: '' });
     expect(await all(log)).toHaveLength(1);
     expect(log.lastSeq).toBe(1);
-    expect(log.keptBytes).toBe(0);
   });
 
   test('a character nobody finished is said before the end', async () => {
-    const log = new EventLog();
-    log.output('stdout', Buffer.from('a\xe2', 'latin1'));
+    const log = newLog();
+    void log.output('stdout', Buffer.from('a\xe2', 'latin1'));
     log.append(RESULT);
     const events = await all(log);
     expect(events.map(({ type }) => type)).toEqual(['stdout', 'stdout', 'result']);
@@ -100,7 +106,7 @@ describe('replay', () => {
   test('after any number is the suffix, whether the run has ended or goes on', async () => {
     await fc.assert(
       fc.asyncProperty(steps, fc.nat(40), fc.nat(30), async (script, after, joinAt) => {
-        const log = new EventLog();
+        const log = newLog();
         play(log, script.slice(0, joinAt));
         const joined = all(log, after);
         play(log, script.slice(joinAt));
@@ -114,7 +120,7 @@ describe('replay', () => {
   });
 
   test('before the first and after the last', async () => {
-    const log = new EventLog();
+    const log = newLog();
     log.append(RESULT);
     expect(await all(log, -5)).toHaveLength(1);
     expect(await all(log, 1)).toEqual([]);
@@ -124,25 +130,25 @@ describe('replay', () => {
 
 describe('readers', () => {
   test('each at its own pace, and a slow one holds nobody up', async () => {
-    const log = new EventLog();
+    const log = newLog();
     const fast = all(log);
     const slow = (async () => {
       const events: ExecutionEvent[] = [];
-      for await (const event of log.follow(0, never)) {
+      for await (const event of eventsOf(log.follow(0, never))) {
         events.push(event);
         if (event.seq % 50 === 0) await sleep(1);
       }
       return events;
     })();
-    for (let i = 0; i < 200; i += 1) log.output('stdout', Buffer.from(`${String(i)}\n`));
+    for (let i = 0; i < 200; i += 1) void log.output('stdout', Buffer.from(`${String(i)}\n`));
     log.append(RESULT);
     expect(await fast).toHaveLength(201);
     expect(await slow).toEqual(await fast);
   });
 
   test('an aborted one stops, at rest or under way, and leaves no listener', async () => {
-    const log = new EventLog();
-    log.output('stdout', Buffer.from('x'));
+    const log = newLog();
+    void log.output('stdout', Buffer.from('x'));
     const controller = new AbortController();
     const atRest = all(log, 1, controller.signal);
     const underWay = log.follow(0, controller.signal);
@@ -156,23 +162,23 @@ describe('readers', () => {
   });
 
   test('one that leaves in the middle leaves no listener', async () => {
-    const log = new EventLog();
+    const log = newLog();
     for (let i = 0; i < 10; i += 1) log.append({ type: 'status', status: 'running' });
     const { signal } = new AbortController();
     for (let reader = 0; reader < 100; reader += 1) {
-      for await (const event of log.follow(0, signal)) if (event.seq === 3) break;
+      for await (const event of eventsOf(log.follow(0, signal))) if (event.seq === 3) break;
     }
     expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
   test('one that was aborted beforehand gets nothing', async () => {
-    const log = new EventLog();
+    const log = newLog();
     log.append(RESULT);
     expect(await all(log, 0, AbortSignal.abort())).toEqual([]);
   });
 
   test('a hundred at once all see the end, and nothing is left of them', async () => {
-    const log = new EventLog();
+    const log = newLog();
     const { signal } = new AbortController();
     const readers = Array.from({ length: 100 }, (_, index) => all(log, index % 3, signal));
     await sleep(1);
@@ -188,13 +194,13 @@ describe('readers', () => {
 
 describe('very many events', () => {
   test('are merged, with every byte in order in its stream, in far fewer events', async () => {
-    const log = new EventLog();
+    const log = newLog();
     const written = { stdout: '', stderr: '' };
     for (let i = 0; i < 40_000; i += 1) {
       const stream = i % 3 === 0 ? 'stderr' : 'stdout';
       const text = `${String(i)}€`;
       written[stream] += text;
-      log.output(stream, Buffer.from(text));
+      void log.output(stream, Buffer.from(text));
     }
     log.append(RESULT);
     const events = await all(log);
@@ -205,21 +211,21 @@ describe('very many events', () => {
   });
 
   test('what is merged is said within the window, without waiting for more', async () => {
-    const log = new EventLog();
-    for (let i = 0; i < 10_000; i += 1) log.output('stdout', Buffer.from('x'));
-    log.output('stdout', Buffer.from('late'));
-    const reader = log.follow(10_000, never);
+    const log = newLog();
+    for (let i = 0; i < 10_000; i += 1) void log.output('stdout', Buffer.from('x'));
+    void log.output('stdout', Buffer.from('late'));
+    const reader = eventsOf(log.follow(10_000, never));
     expect((await reader.next()).value).toMatchObject({ type: 'stdout', data: 'late' });
     log.append(RESULT);
     await reader.return(undefined);
   });
 
   test('a gap comes after what was said before it', async () => {
-    const log = new EventLog();
-    for (let i = 0; i < 10_000; i += 1) log.output('stdout', Buffer.from('x'));
-    log.output('stdout', Buffer.from('head'));
+    const log = newLog();
+    for (let i = 0; i < 10_000; i += 1) void log.output('stdout', Buffer.from('x'));
+    void log.output('stdout', Buffer.from('head'));
     log.omitted('stdout', 99);
-    log.output('stdout', Buffer.from('tail'));
+    void log.output('stdout', Buffer.from('tail'));
     log.append(RESULT);
     expect((await all(log, 10_000)).map((event) => ('data' in event ? event.data : event.type))).toEqual([
       'head',
@@ -231,42 +237,42 @@ describe('very many events', () => {
 });
 
 describe('collected', () => {
-  test('each stream for itself', () => {
-    const log = new EventLog();
+  test('each stream for itself', async () => {
+    const log = newLog();
     play(log, [
       ['stdout', Buffer.from('a')],
       ['stderr', Buffer.from('b')],
       ['stdout', Buffer.from('c')],
     ]);
-    expect(log.collect('stdout')).toEqual({ text: 'ac' });
-    expect(log.collect('stderr')).toEqual({ text: 'b' });
+    expect((await log.collect()).stdout).toEqual({ text: 'ac' });
+    expect((await log.collect()).stderr).toEqual({ text: 'b' });
   });
 
-  test('a line stands for what was left out', () => {
-    const log = new EventLog();
-    log.output('stdout', Buffer.from('head'));
+  test('a line stands for what was left out', async () => {
+    const log = newLog();
+    void log.output('stdout', Buffer.from('head'));
     log.omitted('stdout', 1234);
-    log.output('stdout', Buffer.from('tail'));
-    expect(log.collect('stdout').text).toBe('head\n[... 1234 bytes omitted ...]\ntail');
-    expect(log.collect('stderr').text).toBe('');
+    void log.output('stdout', Buffer.from('tail'));
+    expect((await log.collect()).stdout.text).toBe('head\n[... 1234 bytes omitted ...]\ntail');
+    expect((await log.collect()).stderr.text).toBe('');
   });
 
   test('text that was cut inside a character stays text', async () => {
     const euro = Buffer.from('€'.repeat(10));
-    const log = new EventLog();
-    log.output('stdout', euro.subarray(0, 10));
+    const log = newLog();
+    void log.output('stdout', euro.subarray(0, 10));
     log.omitted('stdout', 10);
-    log.output('stdout', euro.subarray(20));
-    expect(log.collect('stdout')).toEqual({ text: '€€€\n[... 10 bytes omitted ...]\n€€€' });
+    void log.output('stdout', euro.subarray(20));
+    expect((await log.collect()).stdout).toEqual({ text: '€€€\n[... 10 bytes omitted ...]\n€€€' });
     log.append(RESULT);
     expect(bytesOf(await all(log), 'stdout')).toHaveLength(20);
   });
 
-  test('bytes that are no text are base64, every one of them', () => {
-    const log = new EventLog();
+  test('bytes that are no text are base64, every one of them', async () => {
+    const log = newLog();
     const bytes = Buffer.from([0xff, 0, 0x80, 0x61]);
-    for (const byte of bytes) log.output('stdout', Buffer.from([byte]));
+    for (const byte of bytes) void log.output('stdout', Buffer.from([byte]));
     log.append(RESULT);
-    expect(log.collect('stdout')).toEqual({ text: bytes.toString('base64'), encoding: 'base64' });
+    expect((await log.collect()).stdout).toEqual({ text: bytes.toString('base64'), encoding: 'base64' });
   });
 });
