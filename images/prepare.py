@@ -10,11 +10,21 @@ What it guarantees, and checks before it ends:
   * uids and gids 10000..10255 have a name, because getpass, pathlib and many
     libraries fail for a uid that has none;
   * localhost has an address where libnss-myhostname is installed: a container
-    without a network has an empty /etc/hosts, whatever the image has there.
+    without a network has an empty /etc/hosts, whatever the image has there;
+  * where Matplotlib is installed its list of fonts is made, and it draws accented
+    and CJK text without a setting;
+  * no file is younger than EPOCH, so that the same packages make the same layer;
+  * /usr/share/pyexec says what is inside, and so does the line this prints last.
 """
 
+import glob
+import hashlib
+import importlib.metadata
+import json
 import os
 import pathlib
+import platform
+import re
 import shutil
 import stat
 import subprocess
@@ -23,6 +33,13 @@ import sysconfig
 
 FIRST_ID = 10000
 IDS = 256
+# 2026-01-01. What the build makes or touches would otherwise carry the minute it was built in.
+EPOCH = 1767225600
+# The set-up takes the image's labels from the line that begins so.
+MANIFEST_PREFIX = "pyexec-manifest: "
+CONTENTS = pathlib.Path("/usr/share/pyexec")
+# Drawn with where the first family has no glyph: Han, kana and hangul in one file.
+FALLBACK_FONT = "WenQuanYi Micro Hei"
 
 # Emptied, not removed: apt and logrotate expect the folders of an image that is built on this one.
 EMPTIED = ["/var/lib/apt/lists", "/var/cache", "/var/log", "/var/tmp", "/tmp", "/run", "/root"]
@@ -38,25 +55,46 @@ REMOVED = [
     "/var/lib/dpkg/available-old",
     "/var/lib/systemd",
     # Debian's crash reporter hook: an import that fails at every start, and official Python does not have it.
-    "/usr/lib/python3.13/sitecustomize.py",
+    "/usr/lib/python3.*/sitecustomize.py",
+    # The Unicode database as text, which a package of font tools asks for; nothing in Python reads it.
+    "/usr/share/unicode",
+    # Dates and numbers of the build, in files that programs only append to.
+    "/etc/passwd-",
+    "/etc/group-",
+    "/etc/shadow-",
+    "/etc/gshadow-",
+    "/etc/.pwd.lock",
 ]
+# Tests of packages: a third of what an image with scientific packages would weigh.
+PACKAGE_TESTS = "tests"
 
 
 def main():
     add_accounts()
     resolve_localhost()
+    remove_tests_of_packages()
+    CONTENTS.mkdir(exist_ok=True)
+    prepare_matplotlib()
     compile_modules()
+    manifest = write_contents()
     remove_ballast()
     make_folders()
     os.unlink(__file__)
     drop_privileges_of_files()
     check()
+    settle_times()
+    print(MANIFEST_PREFIX + json.dumps(manifest, separators=(",", ":"), sort_keys=True), flush=True)
 
 
 def add_accounts():
     ids = range(FIRST_ID, FIRST_ID + IDS)
     append_missing("/etc/passwd", {f"sandbox{i - FIRST_ID}": f"x:{i}:{i}:pyexec sandbox:/work:/bin/sh" for i in ids})
     append_missing("/etc/group", {f"sandbox{i - FIRST_ID}": f"x:{i}:" for i in ids})
+    # The third field is the day the account's password was changed: the day of the build.
+    shadow = pathlib.Path("/etc/shadow")
+    if shadow.exists():
+        day = str(EPOCH // 86400)
+        shadow.write_text(re.sub(r"(?m)^([^:\n]*:[^:\n]*:)\d+", lambda line: line[1] + day, shadow.read_text()))
 
 
 def resolve_localhost():
@@ -81,7 +119,86 @@ def append_missing(path, entries):
                 database.write(f"{name}:{fields}\n")
 
 
+def package_folders():
+    places = [sysconfig.get_path("purelib"), "/usr/lib/python3/dist-packages"]
+    return [place for place in dict.fromkeys(places) if os.path.isdir(place)]
+
+
+def remove_tests_of_packages():
+    """All but private modules, which numpy.testing imports some of, and so does scipy."""
+    for place in package_folders():
+        for folder, names, _ in os.walk(place):
+            if PACKAGE_TESTS in names:
+                names.remove(PACKAGE_TESTS)
+                for inner, _, files in os.walk(os.path.join(folder, PACKAGE_TESTS), topdown=False):
+                    for file in files:
+                        if not (file.startswith("_") and file.endswith(".py")):
+                            remove(os.path.join(inner, file))
+
+
+def prepare_matplotlib():
+    """Makes the list of fonts, has Matplotlib read that one and no other, and sets what it draws with."""
+    found = [path for place in package_folders() for path in glob.glob(place + "/matplotlib/font_manager.py")]
+    if not found:
+        return
+    folder = CONTENTS / "matplotlib"
+    folder.mkdir(exist_ok=True)
+    script = (
+        "import matplotlib, matplotlib.font_manager as f\n"
+        "f.fontManager.ttflist.sort(key=lambda font: font.fname)\n"
+        "f.fontManager.afmlist.sort(key=lambda font: font.fname)\n"
+        "f.json_dump(f.fontManager, '%s/fontlist-v%%s.json' %% f.FontManager.__version__)\n"
+        "assert any(font.name == '%s' for font in f.fontManager.ttflist)\n"
+        "print(matplotlib.get_data_path())" % (folder, FALLBACK_FONT)
+    )
+    environment = {**os.environ, "MPLCONFIGDIR": "/tmp/matplotlib"}
+    command = [sys.executable, "-I", "-B", "-c", script]
+    data = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE, text=True).stdout.strip()
+    module = pathlib.Path(found[0])
+    head, start, rest = module.read_text().partition("def _load_fontmanager(")
+    if rest.count("mpl.get_cachedir()") != 1:
+        sys.exit("Matplotlib looks for its list of fonts in another way than this knows")
+    module.write_text(head + start + rest.replace("mpl.get_cachedir()", "'%s'" % folder))
+    # The defaults themselves, in the file's own form, so that a matplotlibrc of the program's still wins.
+    # There is no screen: nothing else than agg is looked for.
+    settings = (pathlib.Path(data) / "matplotlibrc").resolve()
+    defaults = settings.read_text()
+    for pattern, line in (
+        (r"(?m)^##backend:.*$", "backend: agg"),
+        (r"(?m)^#font\.family:.*$", "#font.family: sans-serif, %s" % FALLBACK_FONT),
+    ):
+        defaults, count = re.subn(pattern, line, defaults)
+        if count != 1:
+            sys.exit("no line of %s matches %s" % (settings, pattern))
+    settings.write_text(defaults)
+
+
+def write_contents():
+    """Leaves in the image what is in it, and returns it in short."""
+    packages = {}
+    for distribution in importlib.metadata.distributions(path=package_folders()):
+        name = distribution.metadata["Name"]
+        if name and name.lower() not in ("pip", "setuptools", "wheel"):
+            packages[re.sub(r"[-_.]+", "-", name).lower()] = distribution.version
+    system = ""
+    if shutil.which("dpkg-query"):
+        command = ["dpkg-query", "--show", "--showformat=${binary:Package} ${Version}\\n"]
+        system = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    (CONTENTS / "system-packages.txt").write_text("".join(sorted(system.splitlines(keepends=True))))
+    manifest = {
+        "python": platform.python_version(),
+        "packages": packages,
+        "system": hashlib.sha256((CONTENTS / "system-packages.txt").read_bytes()).hexdigest()[:12],
+    }
+    (CONTENTS / "contents.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    return manifest
+
+
 def compile_modules():
+    # Byte code of other places is of the minute it was made in, and never read.
+    for folder, names, _ in os.walk("/usr"):
+        if "__pycache__" in names:
+            remove(os.path.join(folder, "__pycache__"))
     for folder in module_folders():
         command = [sys.executable, "-I", "-m", "compileall", "-q", "-f", "-j", "0"]
         done = subprocess.run([*command, "--invalidation-mode", "unchecked-hash", folder], check=False)
@@ -91,16 +208,16 @@ def compile_modules():
 
 
 def module_folders():
-    places = [sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), "/usr/lib/python3/dist-packages"]
-    return [place for place in dict.fromkeys(places) if os.path.isdir(place)]
+    return list(dict.fromkeys([sysconfig.get_path("stdlib"), *package_folders()]))
 
 
 def remove_ballast():
     for folder in filter(os.path.isdir, EMPTIED):
         for entry in os.scandir(folder):
             remove(entry.path)
-    for path in REMOVED:
-        remove(path)
+    for pattern in REMOVED:
+        for path in glob.glob(pattern):
+            remove(path)
     # Licences stay; the rest of the documentation goes.
     for package in os.scandir("/usr/share/doc"):
         if package.is_dir(follow_symlinks=False):
@@ -123,13 +240,13 @@ def make_folders():
         os.chmod(path, mode)
 
 
-def files():
+def files(links=False):
     root_device = os.lstat("/").st_dev
     folders = ["/"]
     while folders:
         for entry in os.scandir(folders.pop()):
             status = entry.stat(follow_symlinks=False)
-            if status.st_dev != root_device or stat.S_ISLNK(status.st_mode):
+            if status.st_dev != root_device or (stat.S_ISLNK(status.st_mode) and not links):
                 continue
             yield entry.path, status
             if stat.S_ISDIR(status.st_mode):
@@ -142,6 +259,12 @@ def drop_privileges_of_files():
             os.chmod(path, stat.S_IMODE(status.st_mode) & ~(stat.S_ISUID | stat.S_ISGID))
         if "security.capability" in os.listxattr(path):
             os.removexattr(path, "security.capability")
+
+
+def settle_times():
+    for path, status in [*files(links=True), ("/", os.lstat("/"))]:
+        if status.st_mtime > EPOCH:
+            os.utime(path, (EPOCH, EPOCH), follow_symlinks=False)
 
 
 def check():

@@ -46,7 +46,7 @@ const POOL_MAINTENANCE_MS = 15_000;
 export interface Engine {
   readonly executions: Executions;
   readonly metrics: Metrics;
-  readonly images: () => Promise<readonly LocalImage[]>;
+  readonly images: () => Promise<readonly (LocalImage & { readonly isDefault: boolean })[]>;
   readonly readiness: () => Promise<Readiness>;
   readonly isolation: () => Promise<IsolationReport>;
   readonly archiveLimits: ArchiveLimits;
@@ -238,7 +238,10 @@ async function buildOn(state: StateDirectory, config: Config, logger: Logger): P
     isolation: isolationReporter(executions, (path, content) =>
       buildProject([{ path, content }], { limits: archiveLimits, spoolDirectory: config.PYEXEC_SPOOL_DIR }),
     ),
-    images: async () => (await imageStore.list()).filter(({ reference }) => mayRun(reference)),
+    images: async () =>
+      (await imageStore.list())
+        .filter(({ reference }) => mayRun(reference))
+        .map((image) => ({ ...image, isDefault: normalizeReference(image.reference) === defaultReference })),
     readiness: () => {
       if (!lastReadiness || performance.now() - lastReadiness.at > READY_CACHE_MS) {
         lastReadiness = { at: performance.now(), value: checkReadiness() };

@@ -51,9 +51,18 @@ export async function aptInstall(why, packages) {
   );
 }
 
-/** Where finished downloads and verdicts are kept between clones. */
+/** Where finished downloads and verdicts are kept: with this checkout, or where XDG_CACHE_HOME says. */
 export function cacheFolder() {
-  const folder = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'pyexec');
+  return writableFolder(process.env.XDG_CACHE_HOME ? join(process.env.XDG_CACHE_HOME, 'pyexec') : join(ROOT, '.cache'));
+}
+
+/** Where the clones of one user meet, for the lock they share. */
+export function userFolder() {
+  return writableFolder(join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'pyexec'));
+}
+
+/** @param {string} folder */
+function writableFolder(folder) {
   try {
     mkdirSync(folder, { recursive: true });
     accessSync(folder, constants.W_OK);

@@ -1,28 +1,39 @@
 /**
- * The sandbox images: every folder of images/ that has an image.json.
+ * The sandbox images, built once per recipe.
  *
- * An image is built once per recipe and tagged with the recipe's hash, so a
- * second clone of the same version finds it, and a changed recipe builds anew.
- * `latest` follows the checkout that was set up last.
+ * An image is tagged with its recipe's hash, so a second clone of the same version
+ * finds it, and a changed recipe builds anew. `latest` and the version of Python
+ * follow the checkout that was set up last.
  */
 
 import { spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { docker, dockerStream, inspectImage } from './docker-api.mjs';
-import { ROOT, cacheFolder } from './host.mjs';
+import { cacheFolder } from './host.mjs';
 import { withLock } from './lock.mjs';
 import { ensureOfflineBase, environmentOf } from './offline-image.mjs';
+import { IMAGES, readRecipes } from './recipes.mjs';
 import { EXIT, SetupError, progress, say } from './report.mjs';
 
-const IMAGES = join(ROOT, 'images');
+/** @typedef {import('./recipes.mjs').Recipe} Recipe */
+
 const REGISTRY_DEADLINE_MS = 15_000;
 const REGISTRY_SILENCE_REMEMBERED_MS = 60 * 60 * 1000;
+/** The line prepare.py ends with. */
+const MANIFEST = /^pyexec-manifest: (\{.*\})$/m;
+/** Where an image is until it has its labels: no name that could be run. */
+const UNLABELLED = 'pyexec-unlabelled';
 
-/** @param {{rebuild?: boolean}} [options] */
-export async function ensureImages({ rebuild = false } = {}) {
-  for (const recipe of readRecipes()) {
+/**
+ * Builds what is missing.
+ * @param {{rebuild?: boolean, recipes?: readonly Recipe[]}} [options] without recipes: those of the default Python
+ */
+export async function ensureImages({
+  rebuild = false,
+  recipes = readRecipes().filter(({ isDefault }) => isDefault),
+} = {}) {
+  for (const recipe of recipes) {
     if (!rebuild && (await isPresent(recipe))) continue;
     await withLock(async () => {
       if (!rebuild && (await isPresent(recipe))) return;
@@ -31,55 +42,25 @@ export async function ensureImages({ rebuild = false } = {}) {
   }
 }
 
-/**
- * @typedef {object} Recipe
- * @property {string} name
- * @property {string} hash of everything below and of every file the build reads
- * @property {{base: string}} online
- * @property {{name: string, hash: string, suite: string, packages: string[]}} offline
- */
-
-/** @returns {Recipe[]} */
-function readRecipes() {
-  return readdirSync(IMAGES, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && existsSync(join(IMAGES, entry.name, 'image.json')))
-    .map(({ name }) => {
-      const { online, offline } = JSON.parse(readFileSync(join(IMAGES, name, 'image.json'), 'utf8'));
-      const files = readdirSync(join(IMAGES, name))
-        .filter((file) => file !== 'README.md')
-        .sort()
-        .map((file) => join(IMAGES, name, file));
-      const sources = [join(IMAGES, 'prepare.py'), ...files].map((file) => readFileSync(file, 'utf8'));
-      const base = [process.arch, offline.suite, ...offline.packages];
-      return {
-        name,
-        hash: hashOf([process.arch, ...sources]),
-        online,
-        offline: { name, hash: hashOf(base), suite: offline.suite, packages: offline.packages },
-      };
-    });
-}
-
-/** @param {string[]} parts */
-const hashOf = (parts) => createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 12);
-
 /** @param {Recipe} recipe */
-async function isPresent({ name, hash }) {
-  const image = await inspectImage(`pyexec/${name}:${hash}`);
-  if (!image) return false;
-  const latest = await inspectImage(`pyexec/${name}:latest`);
-  if (latest?.Id !== image.Id) await tag(name, hash, 'latest');
-  return true;
+async function isPresent(recipe) {
+  const image = await inspectImage(`pyexec/${recipe.name}:${recipe.hash}`);
+  if (image) await tag(recipe, image.Id);
+  return image !== undefined;
 }
 
-/** @param {string} name @param {string} from @param {string} to */
-async function tag(name, from, to) {
-  const { status, body } = await docker(`/images/pyexec/${name}:${from}/tag`, {
-    method: 'POST',
-    query: { repo: `pyexec/${name}`, tag: to },
-  });
-  if (status !== 201)
-    throw new SetupError(EXIT.docker, `Docker refused to tag pyexec/${name}:${to}.`, JSON.stringify(body));
+/** @param {Recipe} recipe @param {string} [id] where it is known: names that mean it already are left alone */
+async function tag({ name, hash, tags }, id) {
+  for (const to of tags) {
+    if (id !== undefined && (await inspectImage(`pyexec/${name}:${to}`))?.Id === id) continue;
+    await tagImage(`pyexec/${name}:${hash}`, `pyexec/${name}`, to);
+  }
+}
+
+/** @param {string} image @param {string} repo @param {string} to */
+async function tagImage(image, repo, to) {
+  const { status, body } = await docker(`/images/${image}/tag`, { method: 'POST', query: { repo, tag: to } });
+  if (status !== 201) throw new SetupError(EXIT.docker, `Docker refused to tag ${repo}:${to}.`, JSON.stringify(body));
 }
 
 /**
@@ -87,61 +68,104 @@ async function tag(name, from, to) {
  * @param {boolean} fromScratch also the base, from the packages there are today
  */
 async function build(recipe, fromScratch) {
-  const { name, hash } = recipe;
+  const { name, python, hash } = recipe;
   say(
     fromScratch
-      ? `building pyexec/${name} again`
-      : `the image pyexec/${name} of this version (${hash}) is missing: building it`,
+      ? `building pyexec/${name} for Python ${python} again`
+      : `the image pyexec/${name} of this version (Python ${python}, ${hash}) is missing: building it`,
   );
-  const base = (await pullOnlineBase(recipe)) ?? {
-    ...(await ensureOfflineBase(recipe.offline, fromScratch)),
-    origin: 'debian',
-  };
-  const step = progress(`building pyexec/${name} on ${base.reference}`);
+  const base = (await pullOnlineBase(recipe)) ?? (await offlineBase(recipe, fromScratch));
+  const unlabelled = `${UNLABELLED}/${name}:${hash}`;
+  const printed = await runBuild(`building pyexec/${name} on ${base.reference}`, {
+    dockerfile: `${name}/Dockerfile`,
+    t: unlabelled,
+    // Debian's packages are all in the base; the official image's Dockerfile may add wheels.
+    networkmode: base.origin === 'debian' ? 'none' : 'default',
+    nocache: '1',
+    buildargs: JSON.stringify({
+      BASE: base.reference,
+      PYTHON_VERSION: base.pythonVersion,
+      RECIPE: hash,
+      ORIGIN: base.origin,
+    }),
+  });
+  const manifest = JSON.parse(MANIFEST.exec(printed)?.[1] ?? '{}');
+  await runBuild(`labelling pyexec/${name}`, {
+    dockerfile: 'labels.Dockerfile',
+    t: `pyexec/${name}:${hash}`,
+    buildargs: JSON.stringify({ BASE: unlabelled }),
+    labels: JSON.stringify({
+      'pyexec.packages': JSON.stringify(manifest.packages ?? {}),
+      'pyexec.system': manifest.system ?? 'unknown',
+      'pyexec.base': base.description,
+    }),
+  });
+  await tag(recipe);
+  await removeBuildStages([unlabelled, ...(recipe.offline?.onto && base.origin === 'debian' ? [base.reference] : [])]);
+}
+
+/** @param {Recipe} recipe @param {boolean} fromScratch */
+async function offlineBase({ name, python, offline }, fromScratch) {
+  if (!offline) {
+    throw new SetupError(
+      EXIT.network,
+      `No container registry answers, and Debian packages make pyexec/${name} only for the versions of Python that images/pythons.json names under "offline"; ${python} is none.`,
+    );
+  }
+  const base = await ensureOfflineBase(offline, fromScratch);
+  return { ...base, origin: 'debian', description: `debian ${offline.suite}` };
+}
+
+/**
+ * @param {string} label
+ * @param {Record<string, string>} query
+ * @returns {Promise<string>} the end of what the build printed
+ */
+async function runBuild(label, query) {
+  const step = progress(label);
   const context = spawn('tar', ['--create', '--file=-', `--directory=${IMAGES}`, '--exclude=*.md', '.'], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
+  let printed = '';
   try {
-    await dockerStream(`building pyexec/${name}`, '/build', {
-      query: {
-        dockerfile: `${name}/Dockerfile`,
-        t: `pyexec/${name}:${hash}`,
-        // Debian's packages are all in the base; the official image's Dockerfile may add wheels.
-        networkmode: base.origin === 'debian' ? 'none' : 'default',
-        forcerm: '1',
-        nocache: '1',
-        buildargs: JSON.stringify({
-          BASE: base.reference,
-          PYTHON_VERSION: base.pythonVersion,
-          RECIPE: hash,
-          ORIGIN: base.origin,
-        }),
-      },
+    await dockerStream(label, '/build', {
+      query: { forcerm: '1', ...query },
       body: context.stdout,
-      onEvent: ({ stream }) => /^Step /.test(stream ?? '') && step.update(stream.split('\n', 1)[0]),
+      onEvent: ({ stream = '' }) => {
+        printed = (printed + stream).slice(-100_000);
+        if (/^Step /.test(stream)) step.update(stream.split('\n', 1)[0]);
+      },
     });
   } catch (error) {
     step.abandon();
     throw error;
   }
   step.done();
-  await tag(name, hash, 'latest');
-  // The classic builder keeps the image of the first stage, as large as the result.
+  return printed;
+}
+
+/**
+ * The classic builder keeps the image of the first stage, as large as the result; and a
+ * base only one image is made of is in the cache as a tarball.
+ * @param {string[]} references
+ */
+async function removeBuildStages(references) {
+  for (const reference of references) await docker(`/images/${reference}`, { method: 'DELETE' });
   const filters = JSON.stringify({ dangling: ['true'], label: ['pyexec.stage=prepared'] });
   await docker('/images/prune', { method: 'POST', query: { filters } });
 }
 
 /**
  * @param {Recipe} recipe
- * @returns {Promise<{reference: string, pythonVersion: string, origin: string} | undefined>}
+ * @returns {Promise<{reference: string, pythonVersion: string, origin: string, description: string} | undefined>}
  */
-async function pullOnlineBase({ name, online }) {
-  if (!(await registryAnswers(online.base))) return undefined;
-  say(`pulling ${online.base}`);
-  const step = progress(`pulling ${online.base}`);
+async function pullOnlineBase({ name, onlineBase }) {
+  if (!(await registryAnswers(onlineBase))) return undefined;
+  say(`pulling ${onlineBase}`);
+  const step = progress(`pulling ${onlineBase}`);
   try {
-    await dockerStream(`pulling ${online.base}`, '/images/create', {
-      query: { fromImage: online.base },
+    await dockerStream(`pulling ${onlineBase}`, '/images/create', {
+      query: { fromImage: onlineBase },
       onEvent: ({ status, id, progress: bar }) => step.update([id, status, bar].filter(Boolean).join(' ')),
     });
     step.done();
@@ -151,11 +175,13 @@ async function pullOnlineBase({ name, online }) {
     say(`the pull for ${name} failed (${error.detail.trim().split('\n').at(-1)}); going on without a registry`);
     return undefined;
   }
-  const image = await inspectImage(online.base);
+  const image = await inspectImage(onlineBase);
   return {
-    reference: online.base,
+    reference: onlineBase,
     pythonVersion: environmentOf(image).PYTHON_VERSION ?? 'unknown',
     origin: 'registry',
+    // By its digest the very same base can be had again.
+    description: image.RepoDigests?.[0] ?? onlineBase,
   };
 }
 

@@ -8,7 +8,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { cacheFolder, which } from './host.mjs';
+import { userFolder, which } from './host.mjs';
 import { say } from './report.mjs';
 
 /**
@@ -19,7 +19,7 @@ import { say } from './report.mjs';
 export async function withLock(job) {
   const flock = which('flock');
   if (!flock) return job();
-  const path = join(cacheFolder(), 'setup.lock');
+  const path = join(userFolder(), 'setup.lock');
   const holder = spawn(flock, [path, 'sh', '-c', 'echo locked; cat'], { stdio: ['pipe', 'pipe', 'inherit'] });
   const notice = setTimeout(() => say(`another set-up is at work (it holds ${path}); waiting for it`), 500);
   await Promise.race([once(holder.stdout, 'data'), once(holder, 'exit')]);

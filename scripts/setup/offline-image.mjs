@@ -1,13 +1,14 @@
 /**
  * A base image from Debian packages, for machines that reach no container registry.
  *
- * debootstrap makes a root file system, its tarball is kept in the cache under
- * the hash of its recipe, and the daemon imports it as `pyexec/base:<hash>`.
- * Needs root, because debootstrap does.
+ * debootstrap makes a root file system, or apt-get adds packages to the one of a
+ * smaller image; its tarball is kept in the cache under the hash of its recipe,
+ * and the daemon imports it as `pyexec/base:<hash>`. Needs root, as debootstrap does.
  */
 
 import { spawnSync } from 'node:child_process';
 import {
+  copyFileSync,
   createReadStream,
   existsSync,
   mkdtempSync,
@@ -32,7 +33,16 @@ const WORK_PREFIX = 'debootstrap-';
 const HOST_TRACES = ['etc/resolv.conf', 'etc/hostname', 'etc/machine-id', 'var/log/bootstrap.log'];
 
 /**
- * @param {{name: string, hash: string, suite: string, packages: string[]}} recipe
+ * @typedef {object} OfflineRecipe
+ * @property {string} name also of the tarball
+ * @property {string} hash of what follows
+ * @property {string} suite
+ * @property {string[]} packages
+ * @property {OfflineRecipe} [onto] what the packages are added to; without it debootstrap begins from nothing
+ */
+
+/**
+ * @param {OfflineRecipe} recipe
  * @param {boolean} fromScratch
  * @returns {Promise<{reference: string, pythonVersion: string}>}
  */
@@ -41,8 +51,7 @@ export async function ensureOfflineBase(recipe, fromScratch) {
   const present = fromScratch ? undefined : await inspectImage(reference);
   if (present) return { reference, pythonVersion: environmentOf(present).PYTHON_VERSION ?? 'unknown' };
 
-  const kept = fromScratch ? undefined : findTarball(recipe);
-  const tarball = kept ?? (await bootstrap(recipe));
+  const tarball = await ensureTarball(recipe, fromScratch);
   const pythonVersion = /-python([\d.]+)\.tar\.gz$/.exec(tarball)?.[1] ?? 'unknown';
   const step = progress(`importing ${reference} into Docker`);
   try {
@@ -67,6 +76,12 @@ export function environmentOf(image) {
   return Object.fromEntries((image.Config?.Env ?? []).map((/** @type {string} */ entry) => entry.split(/=(.*)/s, 2)));
 }
 
+/** @param {OfflineRecipe} recipe @param {boolean} fromScratch @returns {Promise<string>} */
+async function ensureTarball(recipe, fromScratch) {
+  const kept = fromScratch ? undefined : findTarball(recipe);
+  return kept ?? bootstrap(recipe, recipe.onto && (await ensureTarball(recipe.onto, fromScratch)));
+}
+
 /** @param {{name: string, hash: string}} recipe */
 function findTarball({ name, hash }) {
   const folder = cacheFolder();
@@ -77,23 +92,44 @@ function findTarball({ name, hash }) {
 }
 
 /**
- * @param {{name: string, hash: string, suite: string, packages: string[]}} recipe
+ * @param {OfflineRecipe} recipe
+ * @param {string | undefined} onto the tarball of a finished base
  * @returns {Promise<string>} the tarball
  */
-async function bootstrap(recipe) {
+async function bootstrap(recipe, onto) {
   await ensureDebootstrap(recipe.name);
   const parent = bootstrapFolder();
-  requireSpace(parent, 1500, `Building the ${recipe.name} image`);
+  requireSpace(parent, onto ? 4000 : 1500, `Building the ${recipe.name} image`);
   removeLeftovers(parent);
   const target = mkdtempSync(join(parent, WORK_PREFIX));
-  say(`building a base of Debian ${recipe.suite} packages for the ${recipe.name} image, about a minute (${MIRROR})`);
+  const minutes = onto ? 'a minute or two' : 'about a minute';
+  say(`building a base of Debian ${recipe.suite} packages for the ${recipe.name} image, ${minutes} (${MIRROR})`);
   try {
-    await runDebootstrap(recipe, target);
-    await applySecurityUpdates(recipe.suite, target);
+    if (onto) {
+      await runStep('unpacking the smaller base', 'tar', ['--extract', `--file=${onto}`, `--directory=${target}`]);
+      await addPackages(recipe, target);
+    } else {
+      await runDebootstrap(recipe, target);
+      await applySecurityUpdates(recipe.suite, target);
+    }
     return await pack(recipe, target);
   } finally {
     removeTree(target);
   }
+}
+
+/** Adds the recipe's packages to a base that is there, security updates included. @param {OfflineRecipe} recipe @param {string} target */
+async function addPackages({ suite, packages }, target) {
+  const resolver = '/etc/resolv.conf';
+  if (existsSync(resolver)) copyFileSync(resolver, join(target, resolver));
+  const script = [
+    'export DEBIAN_FRONTEND=noninteractive',
+    `apt-get -q -o Acquire::Retries=3 -o APT::Sandbox::User=root update`,
+    // Nothing is lost that a second build would not make again, so nobody waits for the disk.
+    `apt-get -q -y --no-install-recommends -o Acquire::Retries=3 -o APT::Sandbox::User=root -o Dpkg::Options::=--force-unsafe-io install ${packages.join(' ')}`,
+    'apt-get clean',
+  ].join(' && ');
+  await runStep(`packages of ${suite}`, ...inPrivateMounts('chroot', [target, '/bin/sh', '-c', script]));
 }
 
 /** @param {string} imageName */

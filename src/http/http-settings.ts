@@ -32,6 +32,8 @@ export interface ImageListing {
   readonly id: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly sizeBytes: number;
+  /** Whether it is what a request without an image gets. */
+  readonly isDefault: boolean;
 }
 
 export interface RequestObservation {

@@ -141,7 +141,17 @@ export async function startHttp(options: TestServerOptions = {}): Promise<TestSe
       ...options.settings,
     },
     images: () =>
-      Promise.resolve([{ reference: 'pyexec/slim:latest', id: 'sha256:1', labels: { a: 'b' }, sizeBytes: 7 }]),
+      Promise.resolve([
+        { reference: 'pyexec/slim:latest', id: 'sha256:1', labels: { a: 'b' }, sizeBytes: 7, isDefault: true },
+        {
+          reference: 'pyexec/data:latest',
+          id: 'sha256:2',
+          labels: { 'pyexec.python': '3.13.5', 'pyexec.packages': '{"numpy":"2.2.4","odd":1}' },
+          sizeBytes: 8,
+          isDefault: false,
+        },
+        { reference: 'other', id: 'sha256:3', labels: { 'pyexec.packages': '{' }, sizeBytes: 9, isDefault: false },
+      ]),
     readiness: () => Promise.resolve({ ready: true, checks: { docker: { ok: true } } }),
     renderMetrics: () => Promise.resolve({ contentType: 'text/plain; version=0.0.4; charset=utf-8', body: 'up 1\n' }),
     isolation: () =>

@@ -7,6 +7,8 @@ import { ContractError } from './run-requests.ts';
 export interface LabelledImage {
   readonly reference: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** Whether it is the operator's default. */
+  readonly isDefault: boolean;
 }
 
 const PYTHON_LABEL = 'pyexec.python';
@@ -22,6 +24,22 @@ function listedForm(reference: string): string {
   return short.includes('@') || short.lastIndexOf(':') > short.lastIndexOf('/') ? short : `${short}:latest`;
 }
 
+/** A reference without its tag or digest. */
+function repositoryOf(reference: string): string {
+  const listed = listedForm(reference);
+  return listed.slice(0, listed.includes('@') ? listed.indexOf('@') : listed.lastIndexOf(':'));
+}
+
+/**
+ * How well an image stands for its version; more is better. The default image's other
+ * versions hold the same packages. Tags that are neither `latest` nor a version are
+ * kept for reproducing older runs.
+ */
+function suitability({ reference, isDefault }: LabelledImage, version: string, defaultRepository: string | undefined) {
+  const isCurrent = reference.endsWith(':latest') || reference.endsWith(`:${version}`);
+  return (isDefault ? 4 : 0) + (repositoryOf(reference) === defaultRepository ? 2 : 0) + (isCurrent ? 1 : 0);
+}
+
 /**
  * @param images what is on this machine and may be run.
  * @param configured `version=image` pairs of the operator; they win, as far as their images are there.
@@ -32,12 +50,16 @@ export function imagesByVersion(
   configured: readonly (readonly [string, string])[],
 ): ReadonlyMap<string, string> {
   const byVersion = new Map<string, string>();
-  for (const { reference, labels } of images) {
-    const version = minorOf(labels[PYTHON_LABEL] ?? '');
-    // Tags other than `latest` are kept for reproducing older runs.
-    if (version !== undefined && (reference.endsWith(':latest') || !byVersion.has(version))) {
-      byVersion.set(version, reference);
-    }
+  const best = new Map<string, number>();
+  const chosen = images.find(({ isDefault }) => isDefault);
+  const defaultRepository = chosen && repositoryOf(chosen.reference);
+  for (const image of images) {
+    const version = minorOf(image.labels[PYTHON_LABEL] ?? '');
+    if (version === undefined) continue;
+    const suits = suitability(image, version, defaultRepository);
+    if (suits <= (best.get(version) ?? -1)) continue;
+    best.set(version, suits);
+    byVersion.set(version, image.reference);
   }
   const present = new Set(images.map(({ reference }) => listedForm(reference)));
   for (const [version, image] of configured) {

@@ -16,6 +16,11 @@ export const imagesAnswer = z
       z.looseObject({
         reference: z.string().meta({ description: 'The name to give as `image`.' }),
         id: z.string().meta({ description: 'Content-addressed id of what is run.' }),
+        default: z.boolean().meta({ description: 'Whether a request that names no image gets this one.' }),
+        python: z.string().optional().meta({ description: 'Version of Python, where the image says it.' }),
+        packages: z.record(z.string(), z.string()).optional().meta({
+          description: 'Versions of the Python packages beside the standard library, where the image says it.',
+        }),
         labels: z.record(z.string(), z.string()),
         size_bytes: z.int().nonnegative(),
       }),

@@ -163,7 +163,19 @@ describe('what the server answers', () => {
 
     const images = (await (await fetch(`${server.url}/api/v1/images`)).json()) as Json;
     expect(imagesAnswer.parse(images)).toEqual({
-      images: [{ reference: 'pyexec/slim:latest', id: 'sha256:1', labels: { a: 'b' }, size_bytes: 7 }],
+      images: [
+        { reference: 'pyexec/slim:latest', id: 'sha256:1', default: true, labels: { a: 'b' }, size_bytes: 7 },
+        {
+          reference: 'pyexec/data:latest',
+          id: 'sha256:2',
+          default: false,
+          python: '3.13.5',
+          packages: { numpy: '2.2.4' },
+          labels: { 'pyexec.python': '3.13.5' },
+          size_bytes: 8,
+        },
+        { reference: 'other', id: 'sha256:3', default: false, packages: {}, labels: {}, size_bytes: 9 },
+      ],
     });
     expect(undocumented(images, { $ref: '#/x/ImageList' })).toEqual([]);
 
