@@ -151,8 +151,18 @@ const ADVICE = {
   limit_too_high: '`field` names the limit and `maximum` what the operator allows. Ask for less.',
   image_not_allowed: 'Choose one that `GET /api/v1/images` lists, or ask the operator (`PYEXEC_ALLOWED_IMAGES`).',
   network_not_allowed: 'Send the data with the project instead, or ask the operator (`PYEXEC_NETWORK_MODE`).',
+  requirements_invalid:
+    'Names, extras, versions, markers and `--hash=sha256:…` are taken, one requirement a line; URLs, paths and options are not. `line` says where.',
+  requirements_not_allowed:
+    '`package` is not on the list of the operator (`PYEXEC_PACKAGES_ALLOWED`). Do without it, or ask.',
   requirements_not_supported:
-    'Nothing is installed at run time. Choose an image that has the package, or put its source into the project.',
+    'Packages cannot be installed on this server, or not for this image. Choose an image that has the package, or put its source into the project.',
+  resolution_failed:
+    'No set of versions fits, or a package does not exist or has no wheel for the Python of the image; the detail is the installer’s. Change the requirements.',
+  installation_failed:
+    'A package was found and its file is not what it should be: a wrong hash, or a wheel that breaks the rules. Choose another version.',
+  layer_too_large:
+    'The packages, with all they depend on, are more or larger than the operator allows (`PYEXEC_LAYER_MAX_MB`, `PYEXEC_MAX_PACKAGES`). Ask for fewer.',
 
   queue_full: 'As many runs wait as may. Try again after `Retry-After`; the operator can raise `PYEXEC_MAX_QUEUE`.',
   shutting_down: 'The service is about to stop. Try again after `Retry-After`, or another server.',
@@ -160,6 +170,10 @@ const ADVICE = {
   storage_full: 'The disk of the service is full. Try later, and tell the operator (`PYEXEC_SPOOL_DIR`).',
   image_unavailable:
     'The image may be run but is not on the machine. The operator has to put it there; nothing is pulled.',
+  index_unreachable:
+    'The package index cannot be reached, or broke off. Try again after `Retry-After`; the operator can look at `PYEXEC_INDEX_URL` and the log.',
+  installation_timeout:
+    'Finding and installing the packages took longer than `PYEXEC_INSTALL_TIMEOUT`. Pin versions, so that less has to be tried, or try again.',
   sandbox_unavailable:
     'The container engine does not answer or cannot start a sandbox; the program was not started. Try again after `Retry-After`.',
   sandbox_failed:

@@ -8,6 +8,7 @@ import { RunSlots } from './admission/run-slots.ts';
 import { buildProject } from './archive/build-project.ts';
 import { DEFAULT_ARCHIVE_LIMITS, type ArchiveLimits } from './archive/read-project.ts';
 import { checkDaemon, readSeccompProfile } from './composition/boot-checks.ts';
+import { buildLayers } from './composition/layers.ts';
 import { operatorPolicy } from './composition/operator-policy.ts';
 import { pairsOf, poolSizesOf } from './composition/setting-pairs.ts';
 import { openStateDirectory } from './composition/state.ts';
@@ -16,6 +17,7 @@ import { ServiceError } from './domain/errors.ts';
 import type { ExecutionRecord } from './execution/execution-record.ts';
 import { pythonExecutorDoor } from './doors/python-executor/routes.ts';
 import { Executions } from './execution/executions.ts';
+import { RunPackages } from './execution/run-packages.ts';
 import { isolationReporter, type IsolationReport } from './execution/isolation-report.ts';
 import { buildHttpServer } from './http/server.ts';
 import { OutputMemory } from './output/output-memory.ts';
@@ -34,6 +36,8 @@ import { Metrics } from './telemetry/metrics.ts';
 import { observeMilestones } from './telemetry/observe-executions.ts';
 
 const MIB = 2 ** 20;
+/** Longest text of requirements. */
+const REQUIREMENTS_BYTES_MAX = 256 * 1024;
 /** A container may outlive its longest run by this much before anybody may remove it. */
 const LIFETIME_MARGIN_MS = 300_000;
 /** Events of all executions together that are held in memory; the rest is in their files. */
@@ -94,6 +98,8 @@ async function buildOn(state: StateDirectory, config: Config, logger: Logger): P
     pyexec_containers_live: { help: 'Containers being made, in use or being removed', read: () => host.liveCount },
     pyexec_pool_ready: { help: 'Warm sandboxes waiting for a run', read: () => pool.readyCount },
     pyexec_pool_target: { help: 'Warm sandboxes that are wanted', read: () => pool.targetCount },
+    pyexec_layers_stored: { help: 'Layers of packages that are kept', read: () => layers.count },
+    pyexec_layers_bytes: { help: 'Bytes of the layers that are kept', read: () => layers.bytes },
     pyexec_executions_stored: { help: 'Executions that can be fetched', read: () => store.size },
   });
   const daemon = new DockerDaemon({
@@ -155,6 +161,7 @@ async function buildOn(state: StateDirectory, config: Config, logger: Logger): P
       logger.warn({ err: error }, 'the search for orphans failed');
     },
   });
+  const layers = buildLayers(config, { daemon, host, logger, metrics });
   const imageStore = new ImageStore(daemon);
   const isAllowed = imageMatcher(config.PYEXEC_ALLOWED_IMAGES);
   const defaultReference = normalizeReference(config.PYEXEC_DEFAULT_IMAGE);
@@ -163,6 +170,7 @@ async function buildOn(state: StateDirectory, config: Config, logger: Logger): P
   await checkDaemon(config, daemon, imageStore);
   await reaper.sweep();
   reaper.start();
+  await layers.recover();
 
   const poolSizes = poolSizesOf(config);
   const maintainPool = async () => {
@@ -197,6 +205,11 @@ async function buildOn(state: StateDirectory, config: Config, logger: Logger): P
       // In full, so that the daemon cannot take it for the beginning of an image id.
       return { ...(await imageStore.find(normalizeReference(reference))), reference };
     },
+    packages: new RunPackages({
+      layers,
+      limits: { count: config.PYEXEC_MAX_REQUIREMENTS, bytes: REQUIREMENTS_BYTES_MAX },
+      waitingMax: Math.max(1, Math.floor(config.PYEXEC_MAX_CONCURRENT / 2)),
+    }),
     startSandbox: (shape, signal) => pool.take(shape, signal),
     observe: observeMilestones(logger, metrics),
   });
@@ -226,6 +239,7 @@ async function buildOn(state: StateDirectory, config: Config, logger: Logger): P
   };
   const drain = async (graceMs: number) => {
     await executions.drain(graceMs);
+    await layers.close();
     clearInterval(poolTimer);
     await pool.close();
     await host.settled();

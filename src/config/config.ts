@@ -10,6 +10,7 @@ import { homedir, hostname } from 'node:os';
 import type { z } from 'zod';
 import { CAPACITY_SETTINGS } from './settings/capacity.ts';
 import { LIMITS_SETTINGS } from './settings/limits.ts';
+import { PACKAGES_SETTINGS } from './settings/packages.ts';
 import { POOL_SETTINGS } from './settings/pool.ts';
 import { PYTHON_EXECUTOR_SETTINGS } from './settings/python-executor.ts';
 import { REQUESTS_SETTINGS } from './settings/requests.ts';
@@ -24,6 +25,7 @@ export const SETTING_GROUPS = {
   Sandboxes: SANDBOXES_SETTINGS,
   'Limits of a run': LIMITS_SETTINGS,
   Requests: REQUESTS_SETTINGS,
+  'Packages of runs': PACKAGES_SETTINGS,
   'Warm sandboxes': POOL_SETTINGS,
   'Capacity and lifetime': CAPACITY_SETTINGS,
   'For clients of python-executor': PYTHON_EXECUTOR_SETTINGS,
@@ -36,6 +38,7 @@ export const SETTINGS = {
   ...SANDBOXES_SETTINGS,
   ...LIMITS_SETTINGS,
   ...REQUESTS_SETTINGS,
+  ...PACKAGES_SETTINGS,
   ...POOL_SETTINGS,
   ...CAPACITY_SETTINGS,
   ...PYTHON_EXECUTOR_SETTINGS,

@@ -71,7 +71,12 @@ export const ERRORS = {
   limit_too_high: { status: 422, title: 'A limit is above what the operator allows', retryable: false },
   image_not_allowed: { status: 403, title: 'The operator does not allow this image', retryable: false },
   network_not_allowed: { status: 403, title: 'The operator does not allow network access', retryable: false },
+  requirements_invalid: { status: 422, title: 'The requirements are not valid', retryable: false },
+  requirements_not_allowed: { status: 403, title: 'The operator does not allow this package', retryable: false },
   requirements_not_supported: { status: 422, title: 'Package installation is not available', retryable: false },
+  resolution_failed: { status: 422, title: 'The requirements cannot be met', retryable: false },
+  installation_failed: { status: 422, title: 'The packages cannot be installed', retryable: false },
+  layer_too_large: { status: 422, title: 'The packages are larger than the operator allows', retryable: false },
 
   // Capacity
   queue_full: { status: 429, title: 'There is no room for another run', retryable: true },
@@ -79,6 +84,8 @@ export const ERRORS = {
   overloaded: { status: 503, title: 'The service is overloaded', retryable: true },
   storage_full: { status: 507, title: 'There is no disk space left', retryable: true },
   image_unavailable: { status: 503, title: 'The image is not on this machine', retryable: true },
+  index_unreachable: { status: 503, title: 'The package index does not answer', retryable: true },
+  installation_timeout: { status: 503, title: 'The packages could not be installed in time', retryable: true },
   sandbox_unavailable: { status: 503, title: 'No sandbox could be started', retryable: true },
   sandbox_failed: { status: 503, title: 'The sandbox broke while the program ran', retryable: true },
   internal: { status: 500, title: 'The service failed', retryable: true },

@@ -43,6 +43,8 @@ export interface ExecutionResult {
   /** What to try next, where we know. */
   readonly hint?: string;
   readonly image?: string;
+  /** `name==version` of every package that was installed for the run. */
+  readonly packages?: readonly string[];
   readonly runtime?: string;
   /** RFC 3339, UTC, milliseconds. */
   readonly created_at: string;

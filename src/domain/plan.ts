@@ -27,6 +27,10 @@ export interface RunRequest {
   readonly preCommands: readonly string[];
   /** Whether the value of the program's last expression is wanted. */
   readonly wantsLastValue?: boolean;
+  /** Packages the program needs, as the text of a requirements file; absent or empty: none. */
+  readonly requirements?: string;
+  /** Packages it seems to need. It runs without them where they cannot be had. */
+  readonly suggestedPackages?: readonly string[];
   /** Whether a missing entry point is Python's to report rather than ours to refuse. */
   readonly toleratesMissingEntryPoint?: boolean;
 }
@@ -37,6 +41,8 @@ export interface SandboxShape {
   readonly image: string;
   /** Content-addressed image id (`sha256:...`), what is really run. */
   readonly imageId: string;
+  /** The layer of packages in that image, by its key; absent: the image is as the operator has it. */
+  readonly layer?: string;
   /** OCI runtime name the daemon knows (`runc`, `runsc`, ...). */
   readonly runtime: string;
   /** Docker network mode; `none` unless the operator allows more. */

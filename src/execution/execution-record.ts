@@ -69,6 +69,7 @@ export class ExecutionRecord {
   #usage: Usage | undefined;
   #hint: string | undefined;
   #told: ProgramReport = {};
+  #packages: readonly string[] | undefined;
 
   constructor(plan: RunPlan, ownerId: string, { directoryOf, memory }: RecordStorage) {
     this.plan = plan;
@@ -111,6 +112,11 @@ export class ExecutionRecord {
   /** The events after `after` as encoded lines, then those that follow. See EventLog. */
   follow(after: number, signal: AbortSignal): AsyncGenerator<EventLines, void, void> {
     return this.#log.follow(after, signal);
+  }
+
+  /** Says which packages were installed for it. */
+  installed(packages: readonly string[]): void {
+    this.#packages = packages;
   }
 
   started(): void {
@@ -171,6 +177,7 @@ export class ExecutionRecord {
       ...this.#told,
       ...(this.#hint === undefined ? {} : { hint: this.#hint }),
       image: this.plan.shape.image,
+      ...(this.#packages ? { packages: this.#packages } : {}),
       runtime: this.plan.shape.runtime,
       created_at: this.#createdAt.toISOString(),
       ...(this.#startedAt ? { started_at: this.#startedAt.toISOString() } : {}),

@@ -13,12 +13,14 @@ import type { RunPlan, RunRequest, SandboxShape } from '../domain/plan.ts';
 import type { Project } from '../domain/project.ts';
 import type { RunSlots } from '../admission/run-slots.ts';
 import { decide, type OperatorPolicy } from '../policy/decide.ts';
+import type { LayerLease } from '../dependencies/layer-store.ts';
 import type { Lease } from '../sandbox/cold-start.ts';
 import { SandboxBroken } from '../sandbox/sandbox.ts';
 import type { EventLines } from '../output/event-lines.ts';
 import type { MemoryStore } from '../store/memory-store.ts';
 import { outcomeOf, programReportOf } from './ending-to-outcome.ts';
 import { ExecutionRecord, type RecordStorage } from './execution-record.ts';
+import type { AskedPackages, RunPackages } from './run-packages.ts';
 
 /** What an execution goes through, for those who count; see telemetry/. */
 export type ExecutionMilestone =
@@ -43,6 +45,8 @@ export interface ExecutionsOptions {
   readonly storage: RecordStorage;
   /** The local image a request means. Throws image_not_allowed or image_unavailable. */
   readonly resolveImage: (reference: string | undefined) => Promise<{ reference: string; id: string }>;
+  /** Absent: nothing can be installed. */
+  readonly packages?: RunPackages;
   readonly startSandbox: (shape: SandboxShape, signal: AbortSignal) => Promise<Lease>;
   readonly observe: (milestone: ExecutionMilestone) => void;
 }
@@ -82,7 +86,7 @@ export class Executions {
   /**
    * Accepts a run, or refuses it. The project belongs to the execution from the
    * call on, also when it is refused.
-   * @throws {ServiceError} for everything in policy/, queue_full, shutting_down, image_*.
+   * @throws {ServiceError} for everything in policy/, requirements_*, queue_full, shutting_down, image_*.
    */
   async submit(request: RunRequest, project: Project, caller: Caller): Promise<Submitted> {
     try {
@@ -90,13 +94,14 @@ export class Executions {
       const image = await this.#options.resolveImage(request.image);
       // Draining may have begun meanwhile, and would not wait for a run it does not know.
       this.refuseIfDraining();
+      const packages = this.#options.packages?.read(request);
       const plan = decide(request, project, image, this.#options.policy);
       const record = new ExecutionRecord(plan, caller.id, this.#options.storage);
       const slot = this.#options.slots.reserve(record.cancellation);
       this.#options.store.add(record);
       this.#active.add(record);
       this.#options.observe({ kind: 'accepted', id: record.id, plan, projectBytes: project.contentBytes });
-      void this.#run(record, project, slot);
+      void this.#run(record, project, slot, packages);
       return record;
     } catch (error) {
       await project.dispose();
@@ -139,18 +144,23 @@ export class Executions {
     record: ExecutionRecord,
     project: Project,
     slot: { ready: Promise<void>; release: () => void },
+    packages: AskedPackages | undefined,
   ): Promise<void> {
     const { startSandbox, store, observe } = this.#options;
     const { plan, cancellation } = record;
     const acceptedAt = performance.now();
     let lease: Lease | undefined;
+    let layer: LayerLease | undefined;
     let ended: { outcome: Outcome; usage: Usage | undefined };
     let told = {};
     let cause: unknown;
     try {
       await slot.ready;
       const admittedAt = performance.now();
-      lease = await startSandbox(plan.shape, cancellation);
+      layer = packages && (await this.#options.packages?.attach(packages, plan.shape, record.ownerId, cancellation));
+      if (layer) record.installed(layer.packages);
+      const shape = layer ? { ...plan.shape, imageId: layer.imageId, layer: layer.key } : plan.shape;
+      lease = await startSandbox(shape, cancellation);
       observe({
         kind: 'acquired',
         id: record.id,
@@ -163,6 +173,8 @@ export class Executions {
       told = programReportOf(ending);
     } catch (error) {
       cause = error;
+      // Somebody removed its image: the next run builds it anew.
+      if (error instanceof ServiceError && error.code === 'image_unavailable') layer?.lost();
       ended = { outcome: failureOutcome(error, record), usage: undefined };
     }
     record.end(ended.outcome, ended.usage, told);
@@ -182,6 +194,7 @@ export class Executions {
       // Where that fails the events stay in memory, as readable as before.
       record.settle().catch(() => undefined),
     ]);
+    layer?.release();
     slot.release();
   }
 

@@ -8,6 +8,7 @@
 import { randomUUID } from 'node:crypto';
 import { ServiceError } from '../domain/errors.ts';
 import type { SandboxShape } from '../domain/plan.ts';
+import { BuilderContainer } from './builder-container.ts';
 import { LABEL } from './container-labels.ts';
 import { containerSpec, type ContainerSettings } from './container-spec.ts';
 import { DaemonError, type DockerDaemon } from './docker-daemon.ts';
@@ -73,10 +74,27 @@ export class SandboxHost {
       signal.throwIfAborted();
       return await this.#start(shape);
     } finally {
-      // The place passes on without becoming free in between.
-      const next = this.#waiting.shift();
-      if (next) next();
-      else this.#starting -= 1;
+      this.#freeStartSlot();
+    }
+  }
+
+  /**
+   * A started builder: a container with the guards of a sandbox and another command.
+   * @throws {ServiceError} sandbox_unavailable, image_unavailable.
+   */
+  async startBuilder(
+    shape: SandboxShape,
+    command: readonly string[],
+  ): Promise<{ readonly container: BuilderContainer; release(): Promise<void> }> {
+    await this.#startSlot();
+    try {
+      const settings = { ...this.#options.settings, command };
+      const { opened, release } = await this.#make(shape, settings, (id) =>
+        BuilderContainer.start(id, this.#options.daemon),
+      );
+      return { container: opened, release };
+    } finally {
+      this.#freeStartSlot();
     }
   }
 
@@ -93,32 +111,55 @@ export class SandboxHost {
     this.#starting += 1;
   }
 
+  #freeStartSlot(): void {
+    // The place passes on without becoming free in between.
+    const next = this.#waiting.shift();
+    if (next) next();
+    else this.#starting -= 1;
+  }
+
   async #start(shape: SandboxShape): Promise<Lease> {
-    const { daemon, settings, instance, lifetimeMsMax, observe } = this.#options;
+    const { daemon, settings, observe } = this.#options;
     const started = performance.now();
+    const { opened, release } = await this.#make(shape, settings, async (id) => {
+      const sandbox = await Sandbox.start(id, shape, daemon);
+      try {
+        await sandbox.handshake();
+      } catch (error) {
+        // Closes its streams; the removal is tried again below.
+        void sandbox.destroy().catch(() => undefined);
+        throw error;
+      }
+      return sandbox;
+    });
+    observe({ kind: 'started', durationMs: performance.now() - started, runtime: shape.runtime });
+    return { sandbox: opened, release };
+  }
+
+  /** A container with a name, a uid and a place in the registry, until it is released. */
+  async #make<Opened extends { destroy(): Promise<void> }>(
+    shape: SandboxShape,
+    settings: ContainerSettings,
+    open: (containerId: string) => Promise<Opened>,
+  ): Promise<{ opened: Opened; release: () => Promise<void> }> {
+    const { daemon, instance, lifetimeMsMax } = this.#options;
     const name = `pyexec-${randomUUID()}`;
     const uid = this.#uids.take();
     const expires = Math.ceil((Date.now() + lifetimeMsMax) / 1000);
     const labels = { [LABEL.instance]: instance, [LABEL.boot]: this.boot, [LABEL.expires]: String(expires) };
     this.#live.add(name);
-    let sandbox: Sandbox | undefined;
     let containerId: string | undefined;
+    let opened: Opened;
     try {
       containerId = await daemon.create(containerSpec(shape, { name, labels, uid }, settings));
-      sandbox = await Sandbox.start(containerId, shape, daemon);
-      await sandbox.handshake();
+      opened = await open(containerId);
     } catch (error) {
       // By name: the daemon may have made it although its answer never came.
-      void this.#remove(name, uid, () => sandbox?.destroy() ?? daemon.remove(containerId ?? name));
+      void this.#remove(name, uid, () => daemon.remove(containerId ?? name));
       throw startFailure(error);
     }
-    observe({ kind: 'started', durationMs: performance.now() - started, runtime: shape.runtime });
-    const live = sandbox;
     let released: Promise<void> | undefined;
-    return {
-      sandbox: live,
-      release: () => (released ??= this.#remove(name, uid, () => live.destroy())),
-    };
+    return { opened, release: () => (released ??= this.#remove(name, uid, () => opened.destroy())) };
   }
 
   #remove(name: string, uid: number, attempt: () => Promise<void>): Promise<void> {

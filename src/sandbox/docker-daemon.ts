@@ -6,7 +6,7 @@
  * is copied into or out of a container but through its attached streams.
  */
 import { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import Docker from 'dockerode';
 
 export type DaemonCall =
@@ -21,7 +21,9 @@ export type DaemonCall =
   | 'inspect'
   | 'kill'
   | 'remove'
-  | 'list';
+  | 'list'
+  | 'build'
+  | 'remove_image';
 
 /** How long the daemon may take for each call before it counts as hung. */
 const DEADLINE_MS: Readonly<Record<DaemonCall, number>> = {
@@ -37,6 +39,8 @@ const DEADLINE_MS: Readonly<Record<DaemonCall, number>> = {
   kill: 10_000,
   remove: 30_000,
   list: 10_000,
+  build: 300_000,
+  remove_image: 30_000,
 };
 
 /** The daemon refused a call, was not there, or did not answer in time. */
@@ -288,5 +292,61 @@ export class DockerDaemon {
       labels: Labels,
       createdAtS: Created,
     }));
+  }
+
+  /**
+   * Builds an image from a context, without a network. It has its name when this resolves.
+   * @returns the image id.
+   */
+  async buildImage(
+    context: Readable,
+    options: { readonly name: string; readonly dockerfile: string; readonly labels: Readonly<Record<string, string>> },
+  ): Promise<string> {
+    return this.#call('build', async (abortSignal) => {
+      const { name, dockerfile, labels } = options;
+      const answer = await this.#docker.buildImage(context, {
+        t: name,
+        dockerfile,
+        labels: { ...labels },
+        networkmode: 'none',
+        forcerm: true,
+        nocache: true,
+        version: '1',
+        abortSignal,
+      });
+      let said = '';
+      for await (const chunk of answer) said = (said + String(chunk)).slice(-8192);
+      const failure = /"error"\s*:\s*"([^"]{0,500})/.exec(said)?.[1];
+      if (failure !== undefined) throw new Error(failure);
+      const { Id } = await this.#impatientDocker.getImage(name).inspect();
+      return expected(Id, typeof Id === 'string');
+    });
+  }
+
+  /** Every local image with the label, named or not. */
+  async listImagesByLabel(
+    label: string,
+  ): Promise<readonly { id: string; names: readonly string[]; labels: Readonly<Record<string, string>> }[]> {
+    const images = await this.#call('list_images', async (abortSignal) => {
+      const answer = await this.#docker.listImages({ filters: { label: [label] }, abortSignal });
+      return expected(answer, Array.isArray(answer));
+    });
+    return images.map(({ Id, RepoTags, Labels }) => ({
+      id: Id,
+      names: (RepoTags ?? []).filter((name) => !name.includes('<none>')),
+      labels: Labels ?? {},
+    }));
+  }
+
+  /** Removes an image by name or id with the unnamed ones it was made of. False when it is in use; gone is success. */
+  async removeImage(reference: string): Promise<boolean> {
+    try {
+      await this.#call('remove_image', (abortSignal) => this.#docker.getImage(reference).remove({ abortSignal }));
+      return true;
+    } catch (error) {
+      if (error instanceof DaemonError && error.statusCode === 404) return true;
+      if (error instanceof DaemonError && error.statusCode === 409) return false;
+      throw error;
+    }
   }
 }

@@ -23,6 +23,7 @@ const SECURITY_CODES: ReadonlySet<string> = new Set([
   'too_many_entries',
   'image_not_allowed',
   'network_not_allowed',
+  'requirements_not_allowed',
   'invalid_entrypoint',
   'invalid_environment',
 ]);
@@ -73,6 +74,15 @@ export class Metrics {
     'Time to make a warm sandbox',
     [],
     FAST_BUCKETS_S,
+  );
+  readonly #layers = this.#counter('pyexec_layers_total', 'Runs that asked for packages, by what came of it', [
+    'result',
+  ]);
+  readonly #layerSeconds = this.#histogram(
+    'pyexec_layer_seconds',
+    'Time of each phase of packages: resolve, install and seal once a layer, attach once a run',
+    ['phase'],
+    RUN_BUCKETS_S,
   );
   readonly #memoryPeak = this.#histogram('pyexec_memory_peak_bytes', 'Peak memory of runs', [], MEMORY_BUCKETS);
   readonly #projectBytes = this.#histogram(
@@ -168,6 +178,19 @@ export class Metrics {
         this.#poolDiscards.inc({ reason: 'start_failed' });
         break;
     }
+  }
+
+  layerAttached(cached: boolean, durationMs: number): void {
+    this.#layers.inc({ result: cached ? 'found' : 'built' });
+    this.#layerSeconds.observe({ phase: 'attach' }, durationMs / 1000);
+  }
+
+  layerFailed(code: string): void {
+    this.#layers.inc({ result: isErrorCode(code) ? code : 'internal' });
+  }
+
+  layerPhase(phase: 'resolve' | 'install' | 'seal', durationMs: number): void {
+    this.#layerSeconds.observe({ phase }, durationMs / 1000);
   }
 
   orphanReaped(): void {

@@ -34,8 +34,10 @@ export interface PythonExecutorSettings {
   readonly toolFacts: ToolFacts;
 }
 
-const NO_INSTALLS =
-  'packages cannot be installed on this server: leave requirements_txt out, or choose a docker_image that has them';
+/** `-` opts out of everything. */
+function requirementsOf(text: string): { readonly requirements?: string } {
+  return ['', '-'].includes(text.trim()) ? {} : { requirements: text };
+}
 
 export function pythonExecutorDoor(settings: PythonExecutorSettings) {
   return async (app: FastifyInstance, context: RouteContext): Promise<void> => {
@@ -101,12 +103,12 @@ async function execute(
   let asked: ReturnType<typeof runRequestOfMetadata>;
   try {
     asked = named('parsing metadata', () => runRequestOfMetadata(parseObject(metadata)));
-    if (asked.requirements.trim() !== '') throw new ContractError(400, NO_INSTALLS);
   } catch (error) {
     await project.dispose();
     throw error;
   }
-  const submitted = await executions.submit(asked.run, project, exchange.caller);
+  const run = { ...asked.run, ...requirementsOf(asked.requirements) };
+  const submitted = await executions.submit(run, project, exchange.caller);
   resultForms.set(submitted, resultForm);
   exchange.executionId = submitted.id;
   if (mode === 'async') return reply.code(202).send({ execution_id: submitted.id });
@@ -129,7 +131,6 @@ async function evaluate(
     run = { ...run, image: imageForVersion(asked.pythonVersion, available) };
   }
   refuseLargeCode(asked.files);
-  if (!['', '-'].includes(asked.requirements.trim())) throw new ContractError(400, NO_INSTALLS);
   const project: Project = await gate.buildFromFiles(
     asked.files.map(({ path, content }) => ({ path, content: Buffer.from(content, 'utf8') })),
     exchange.gone,
@@ -138,6 +139,7 @@ async function evaluate(
     detectsImports && asked.requirements.trim() !== '-'
       ? neededPackages(new Map(asked.files.map(({ path, content }) => [path, content])))
       : [];
+  run = { ...run, ...requirementsOf(asked.requirements), suggestedPackages: packages };
   const submitted = await executions.submit(run, project, exchange.caller);
   resultForms.set(submitted, (execution) => ({
     ...resultForm(execution),

@@ -38,6 +38,7 @@ const PARAMETERS = {
   memory_mb: ['config.memory_mb', 'whole'],
   disk_mb: ['config.disk_mb', 'whole'],
   cpu_shares: ['config.cpu_shares', 'whole'],
+  requirement: ['requirements', 'list'],
   requirements_txt: ['requirements_txt', 'text'],
 } as const satisfies Record<string, readonly [string, Kind]>;
 

@@ -5,7 +5,6 @@
  * what this service cannot do is refused rather than left out. Whether a limit or
  * a name is allowed is policy's business, not judged here.
  */
-import { ServiceError } from '../../domain/errors.ts';
 import type { Limits } from '../../domain/limits.ts';
 import type { EntryPoint, RunRequest } from '../../domain/plan.ts';
 import { runOptionsSchema, type RunOptions } from '../schemas/run-options-schema.ts';
@@ -31,13 +30,14 @@ const SYNONYMS: readonly (readonly [string, string])[] = [
   ['env', 'env_vars'],
   ['image', 'docker_image'],
   ['network', 'config.network_disabled'],
+  ['requirements', 'requirements_txt'],
   ['limits.wall_ms', 'config.timeout_seconds'],
   ['limits.memory_bytes', 'config.memory_mb'],
   ['limits.disk_bytes', 'config.disk_mb'],
   ['limits.cpus', 'config.cpu_shares'],
 ];
 
-/** @throws {ServiceError} unknown_field, invalid_request, requirements_not_supported. */
+/** @throws {ServiceError} unknown_field, invalid_request. */
 export function parseRunOptions(value: unknown, spelling: Spelling = (path) => path): AskedRun {
   const parsed = runOptionsSchema.safeParse(value);
   if (!parsed.success) throw fieldError(parsed.error, spelling);
@@ -54,13 +54,7 @@ export function toAskedRun(options: RunOptions, spelling: Spelling = (path) => p
       );
     }
   }
-  if ((options.requirements_txt ?? '').trim() !== '') {
-    throw new ServiceError(
-      'requirements_not_supported',
-      `Packages cannot be installed, so ${JSON.stringify(spelling('requirements_txt'))} must be empty; name an image that has them.`,
-      { members: { field: spelling('requirements_txt') } },
-    );
-  }
+  const requirements = requirementsOf(options, spelling);
   const entryPoint = entryPointOf(options);
   const image = options.image ?? (options.docker_image === '' ? undefined : options.docker_image);
   const isNetworkDisabled = options.config?.network_disabled ?? true;
@@ -74,6 +68,7 @@ export function toAskedRun(options: RunOptions, spelling: Spelling = (path) => p
     onOverflow: options.on_overflow ?? 'truncate',
     wantsNetwork: options.network ?? !isNetworkDisabled,
     preCommands: options.pre_commands ?? [],
+    ...(requirements === '' ? {} : { requirements }),
   };
   return { run, detach: options.detach ?? false };
 }
@@ -87,6 +82,18 @@ function isGiven(options: RunOptions, path: string): boolean {
 function entryPointOf({ entrypoint, module }: RunOptions): EntryPoint | undefined {
   if (module !== undefined) return { kind: 'module', name: module };
   return entrypoint === undefined ? undefined : { kind: 'script', path: entrypoint };
+}
+
+/** The text of a requirements file; empty for none. */
+function requirementsOf({ requirements, requirements_txt }: RunOptions, spelling: Spelling): string {
+  if (Array.isArray(requirements)) {
+    // One item is one line, whatever it says.
+    const broken = requirements.findIndex((line) => /[\r\n\\]/.test(line));
+    if (broken !== -1) throw invalidField(`${spelling('requirements')}.${String(broken)}`, 'is more than one line');
+    return requirements.join('\n');
+  }
+  const asked = (requirements ?? requirements_txt ?? '').trim();
+  return asked === '-' && requirements === undefined ? '' : (requirements ?? requirements_txt ?? '');
 }
 
 function stdinOf(options: RunOptions, spelling: Spelling): Uint8Array {

@@ -61,6 +61,7 @@ const resultShape = {
   error_line: z.int().optional(),
   hint: z.string().optional().meta({ description: 'What to try next, where we know.' }),
   image: z.string().optional(),
+  packages: z.array(z.string()).optional().meta({ description: '`name==version` of what was installed for the run.' }),
   runtime: z.string().optional().meta({ description: 'The OCI runtime the container used.' }),
   created_at: time,
   started_at: time.optional(),

@@ -61,7 +61,16 @@ export const runOptionsShape = {
     deprecated: true,
   }),
   config: configSchema.optional(),
-  requirements_txt: z.string().optional().meta({ description: 'Refused unless empty: packages cannot be installed.' }),
+  requirements: z
+    .union([text, z.array(text)])
+    .optional()
+    .meta({
+      description:
+        'Packages to install beforehand, as the text of a requirements file or a list of its lines: names, extras, versions, markers, hashes.',
+    }),
+  requirements_txt: text
+    .optional()
+    .meta({ description: "python-executor's name for requirements; `-` stands for none.", deprecated: true }),
 };
 
 export const runOptionsSchema = z

@@ -38,7 +38,9 @@ const VOCABULARY: readonly (readonly [json: object, query: string, means: Partia
   [{ network: true }, 'network=true', { wantsNetwork: true }],
   [{ on_overflow: 'kill' }, 'on_overflow=kill', { onOverflow: 'kill' }],
   [{ pre_commands: ['a', 'b'] }, 'pre_commands=a&pre_commands=b', { preCommands: ['a', 'b'] }],
-  [{ requirements_txt: ' \n' }, 'requirements_txt=', {}],
+  [{ requirements_txt: '-' }, 'requirements_txt=-', {}],
+  [{ requirements_txt: 'a==1\nb' }, 'requirements_txt=a%3D%3D1%0Ab', { requirements: 'a==1\nb' }],
+  [{ requirements: ['a==1', 'b'] }, 'requirement=a%3D%3D1&requirement=b', { requirements: 'a==1\nb' }],
 ];
 
 const DEFAULTS: RunRequest = {
@@ -99,7 +101,10 @@ describe('JSON options that are refused', () => {
     [{ stdin: '\ud800' }, 'invalid_request', 'stdin'],
     [{ stdin_base64: 'a' }, 'invalid_request', 'stdin_base64'],
     [{ stdin_base64: '_-==' }, 'invalid_request', 'stdin_base64'],
-    [{ requirements_txt: 'numpy' }, 'requirements_not_supported', 'requirements_txt'],
+    [{ requirements: ['a\nb'] }, 'invalid_request', 'requirements.0'],
+    [{ requirements: ['a', 'b \\'] }, 'invalid_request', 'requirements.1'],
+    [{ requirements: 7 }, 'invalid_request', 'requirements'],
+    [{ requirements: 'a', requirements_txt: 'a' }, 'invalid_request', 'requirements_txt'],
     // One thing said twice.
     [{ entrypoint: 'a.py', module: 'a' }, 'invalid_request', 'module'],
     [{ args: [], script_args: [] }, 'invalid_request', 'script_args'],
@@ -148,7 +153,8 @@ describe('query options that are refused', () => {
     ['on_overflow=x', 'invalid_request', 'on_overflow'],
     ['arg=1&script_args=1', 'invalid_request', 'script_args'],
     ['wall_ms=1000&timeout_seconds=1', 'invalid_request', 'timeout_seconds'],
-    ['requirements_txt=x', 'requirements_not_supported', 'requirements_txt'],
+    ['requirement=x&requirements_txt=x', 'invalid_request', 'requirements_txt'],
+    ['requirement=a%0Ab', 'invalid_request', 'requirement.0'],
   ])('?%s: %s, naming %s', (text, code, field) => {
     expect(() => query(text)).toThrow(expect.objectContaining({ code, members: { field } }));
   });

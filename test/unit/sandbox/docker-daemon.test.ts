@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { afterEach, describe, expect, test } from 'vitest';
 import { DaemonError, DockerDaemon, type DaemonCall } from '../../../src/sandbox/docker-daemon.ts';
 
@@ -23,6 +24,8 @@ const CALLS: Readonly<Record<DaemonCall, (daemon: DockerDaemon) => Promise<unkno
   kill: (daemon) => daemon.kill('a'),
   remove: (daemon) => daemon.remove('a'),
   list: (daemon) => daemon.listByLabel('a'),
+  build: (daemon) => daemon.buildImage(Readable.from([Buffer.alloc(1024)]), { name: 'a', dockerfile: 'b', labels: {} }),
+  remove_image: (daemon) => daemon.removeImage('a'),
 };
 const NAMES = Object.keys(CALLS) as DaemonCall[];
 

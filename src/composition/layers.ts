@@ -1,0 +1,190 @@
+/**
+ * The room of packages: the store of layers with its builders, their way out to the
+ * index, the gate for what they made and the daemon's images.
+ */
+import { readFileSync } from 'node:fs';
+import { DEFAULT_ARCHIVE_LIMITS, readProject } from '../archive/read-project.ts';
+import { ConfigError, type Config } from '../config/config.ts';
+import { builderCommand } from '../dependencies/builder/builder-session.ts';
+import { LayerStore, type LayerBase } from '../dependencies/layer-store.ts';
+import { packagePolicy } from '../dependencies/package-policy.ts';
+import { parseRequirements } from '../dependencies/requirements.ts';
+import { ServiceError } from '../domain/errors.ts';
+import { parseAuthority, type Destination } from '../egress/destinations.ts';
+import { EgressGate, isReachable, type EgressRules } from '../egress/egress-gate.ts';
+import type { SandboxHost } from '../sandbox/cold-start.ts';
+import type { DockerDaemon } from '../sandbox/docker-daemon.ts';
+import { LayerImages } from '../sandbox/layer-images.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+
+const MIB = 2 ** 20;
+/** What a builder needs beside the wheels and what is in them. */
+const BUILDER_MEMORY_BYTES = 384 * MIB;
+const BUILDER_PIDS = 64;
+const WAITING_BUILDS_MAX = 32;
+const FILES_MAX = 100_000;
+const REQUESTS_BYTES_MAX = 16 * MIB;
+const CONSTRAINTS = { count: 10_000, bytes: 4 * MIB };
+const BUILDER_LABEL = 'pyexec.builder';
+const PYTHON_LABEL = 'pyexec.python';
+
+/** `3.13` of `3.13.5`. */
+const minorOf = (version: string | undefined) => /^(\d+\.\d+)/.exec(version ?? '')?.[1];
+
+function constraintsOf(path: string): readonly string[] {
+  if (path === '') return [];
+  try {
+    return parseRequirements(readFileSync(path, 'utf8'), CONSTRAINTS).map(({ line }) => line);
+  } catch (cause) {
+    const reason = cause instanceof ServiceError ? cause.message : 'it cannot be read';
+    throw new ConfigError(`PYEXEC_CONSTRAINTS_FILE: ${reason}`, { cause });
+  }
+}
+
+function destinationsOf(config: Config): { index: Destination; all: readonly Destination[] } {
+  const url = new URL(config.PYEXEC_INDEX_URL);
+  const index = parseAuthority(url.host, url.protocol === 'https:' ? 443 : 80);
+  if (!index) throw new ConfigError('PYEXEC_INDEX_URL: the host is not one that can be connected to');
+  const others = config.PYEXEC_INDEX_HOSTS.map((item) => {
+    const destination = parseAuthority(item, 443);
+    if (!destination) throw new ConfigError(`PYEXEC_INDEX_HOSTS: ${item} is not of the form host or host:port`);
+    return destination;
+  });
+  return { index, all: [index, ...others] };
+}
+
+/**
+ * The store of layers, not yet told of those an earlier process made.
+ * @throws {ConfigError} when the constraints or the hosts of the index cannot be used.
+ */
+export function buildLayers(
+  config: Config,
+  parts: {
+    readonly daemon: DockerDaemon;
+    readonly host: SandboxHost;
+    readonly logger: Logger;
+    readonly metrics: Metrics;
+  },
+): LayerStore {
+  const { daemon, host, logger, metrics } = parts;
+  const { index, all } = destinationsOf(config);
+  const layerBytesMax = config.PYEXEC_LAYER_MAX_MB * MIB;
+  const rules: EgressRules = {
+    allowed: all,
+    allowsPrivateAddresses: config.PYEXEC_INDEX_PRIVATE,
+    // Wheels are compressed, but pages of the index and metadata come on top.
+    bytesMax: layerBytesMax + 256 * MIB,
+    bytesSentMax: REQUESTS_BYTES_MAX,
+  };
+  const isPlain = config.PYEXEC_INDEX_URL.startsWith('http:');
+
+  const builderImage = async (base: LayerBase) => {
+    const python = minorOf((await daemon.findImage(base.id))?.labels[PYTHON_LABEL]);
+    const images = await daemon.listImages();
+    const image = images.find(
+      ({ labels }) => BUILDER_LABEL in labels && python !== undefined && minorOf(labels[PYTHON_LABEL]) === python,
+    );
+    if (image) return image;
+    throw new ServiceError(
+      'requirements_not_supported',
+      `Packages cannot be installed for the image ${base.reference}; name one that has them.`,
+      { members: { field: 'requirements' } },
+    );
+  };
+
+  return new LayerStore({
+    images: new LayerImages(daemon, config.PYEXEC_INSTANCE),
+    policy: packagePolicy(config.PYEXEC_PACKAGES, config.PYEXEC_PACKAGES_ALLOWED),
+    constraints: constraintsOf(config.PYEXEC_CONSTRAINTS_FILE),
+    indexUrl: config.PYEXEC_INDEX_URL,
+    plainHosts: isPlain ? [new URL(config.PYEXEC_INDEX_URL).host] : [],
+    packagesMax: config.PYEXEC_MAX_PACKAGES,
+    filesMax: FILES_MAX,
+    layerBytesMax,
+    totalBytesMax: config.PYEXEC_LAYERS_MAX_MB * MIB,
+    buildMsMax: config.PYEXEC_INSTALL_TIMEOUT * 1000,
+    lockMsMax: config.PYEXEC_LOCK_TTL * 1000,
+    concurrentBuilds: config.PYEXEC_MAX_BUILDERS,
+    waitingBuildsMax: WAITING_BUILDS_MAX,
+    startBuilder: async (base) => {
+      const image = await builderImage(base);
+      const workBytes = 2 * layerBytesMax + 64 * MIB;
+      const { container, release } = await host.startBuilder(
+        {
+          image: image.reference,
+          imageId: image.id,
+          runtime: config.PYEXEC_RUNTIME,
+          network: 'none',
+          memoryBytes: workBytes + BUILDER_MEMORY_BYTES,
+          pids: BUILDER_PIDS,
+          cpus: 1,
+          workBytes,
+          tmpBytes: 16 * MIB,
+        },
+        builderCommand(),
+      );
+      return {
+        send: (type, payload) => {
+          container.send(type, payload);
+        },
+        frames: () => container.frames(),
+        release,
+      };
+    },
+    openEgress: () => {
+      let failed = false;
+      const gate = new EgressGate(rules, (access) => {
+        failed ||= access.verdict === 'unreachable';
+        logger.info({ egress: { ...access, durationMs: Math.round(access.durationMs) } }, 'a builder asked for a host');
+      });
+      return {
+        accept: (connection) => {
+          gate.accept(connection);
+        },
+        get failed() {
+          return failed;
+        },
+        get overflowed() {
+          return gate.overflowed;
+        },
+        close: () => {
+          gate.close();
+        },
+      };
+    },
+    indexAnswers: () => isReachable(index, rules),
+    readTree: (tar, signal) =>
+      readProject(tar, {
+        gzip: false,
+        signal,
+        spoolDirectory: config.PYEXEC_SPOOL_DIR,
+        limits: {
+          ...DEFAULT_ARCHIVE_LIMITS,
+          bodyBytes: 2 * layerBytesMax,
+          contentBytes: layerBytesMax,
+          entries: 2 * FILES_MAX,
+        },
+      }),
+    observe: (event) => {
+      switch (event.kind) {
+        case 'attached':
+          metrics.layerAttached(event.cached, event.durationMs);
+          break;
+        case 'phase':
+          metrics.layerPhase(event.phase, event.durationMs);
+          break;
+        case 'failed':
+          metrics.layerFailed(event.code);
+          logger.warn({ code: event.code, caller: event.caller }, 'packages were not installed');
+          break;
+        case 'installed':
+          logger.info({ ...event }, 'packages were installed');
+          break;
+        case 'evicted':
+          logger.info({ layer: event.layer, bytes: event.bytes }, 'a layer made room');
+          break;
+      }
+    },
+  });
+}

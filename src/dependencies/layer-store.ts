@@ -1,0 +1,416 @@
+/**
+ * The layers there are, and the way to one: a lock for the requirements, an image
+ * for the lock.
+ *
+ * A layer is an image of the daemon that was complete when it got its name. It is
+ * known by what it is made of (base image, lock), never changed, built once however
+ * many ask at the same time, kept while a run uses it, and forgotten last-used-first
+ * when there are too many bytes. The daemon's labels are all the state there is: a
+ * new process finds the layers of the one before, and half of a layer has no name.
+ */
+import { createHash } from 'node:crypto';
+import { ServiceError } from '../domain/errors.ts';
+import type { Project } from '../domain/project.ts';
+import {
+  buildInContainer,
+  type BuilderChannel,
+  type BuilderEgress,
+  type BuildJob,
+  type Lock,
+} from './builder/builder-session.ts';
+import { checkAllowed, mayAskFor, type PackagePolicy } from './package-policy.ts';
+import { BuildPlaces } from './build-places.ts';
+import type { Requirement } from './requirements.ts';
+
+/** Raised when what a layer holds changes although its lock does not: hooks removed, byte code, place. */
+const FORMAT = 1;
+const REFUSAL_REMEMBERED_MS = 30_000;
+
+/** Labels of a layer's image. */
+export const LAYER_LABEL = {
+  key: 'pyexec.layer.key',
+  request: 'pyexec.layer.request',
+  resolvedAt: 'pyexec.layer.resolved',
+  packages: 'pyexec.layer.packages',
+  bytes: 'pyexec.layer.bytes',
+} as const;
+
+/** Images of layers, in the daemon. */
+export interface LayerImages {
+  /** Makes base and tree one image; it has its name and labels when it is complete, or does not exist. */
+  seal(layer: {
+    readonly key: string;
+    readonly baseImageId: string;
+    readonly tree: Project;
+    readonly site: string;
+    readonly labels: Readonly<Record<string, string>>;
+    readonly signal: AbortSignal;
+  }): Promise<string>;
+  list(): Promise<readonly { readonly id: string; readonly labels: Readonly<Record<string, string>> }[]>;
+  /** False when it is still in use. */
+  remove(key: string): Promise<boolean>;
+  /** Removes what an interrupted build left. */
+  sweep(): Promise<void>;
+}
+
+export interface LayerStoreOptions {
+  readonly images: LayerImages;
+  readonly policy: PackagePolicy;
+  readonly constraints: readonly string[];
+  readonly indexUrl: string;
+  readonly plainHosts: readonly string[];
+  readonly packagesMax: number;
+  readonly filesMax: number;
+  readonly layerBytesMax: number;
+  readonly totalBytesMax: number;
+  readonly buildMsMax: number;
+  /** How long a resolution holds; a newer version on the index is found after that. */
+  readonly lockMsMax: number;
+  readonly concurrentBuilds: number;
+  readonly waitingBuildsMax: number;
+  /** A builder with the Python of this image. Throws requirements_not_supported when there is none. */
+  readonly startBuilder: (base: LayerBase, signal: AbortSignal) => Promise<BuilderChannel>;
+  readonly openEgress: () => BuilderEgress;
+  /** Whether the index can be connected to at all. */
+  readonly indexAnswers: () => Promise<boolean>;
+  readonly readTree: (tar: AsyncIterable<Uint8Array>, signal: AbortSignal) => Promise<Project>;
+  readonly observe: (event: LayerEvent) => void;
+}
+
+/** The image a layer goes on. */
+export interface LayerBase {
+  readonly id: string;
+  readonly reference: string;
+}
+
+export type LayerEvent =
+  | { readonly kind: 'attached'; readonly cached: boolean; readonly durationMs: number }
+  | { readonly kind: 'phase'; readonly phase: 'resolve' | 'install' | 'seal'; readonly durationMs: number }
+  | {
+      readonly kind: 'installed';
+      readonly layer: string;
+      readonly image: string;
+      readonly caller: string;
+      readonly lines: readonly string[];
+      readonly bytes: number;
+    }
+  | { readonly kind: 'failed'; readonly code: string; readonly caller: string }
+  | { readonly kind: 'evicted'; readonly layer: string; readonly bytes: number };
+
+interface Layer {
+  readonly key: string;
+  readonly imageId: string;
+  readonly packages: readonly string[];
+  readonly bytes: number;
+  users: number;
+  usedAt: number;
+}
+
+/** A layer in use: it stays until it is released. */
+export interface LayerLease {
+  readonly key: string;
+  /** The image to run, in place of the base. */
+  readonly imageId: string;
+  /** `name==version` of everything in it. */
+  readonly packages: readonly string[];
+  release(): void;
+  /** Says that the daemon no longer has it. */
+  lost(): void;
+}
+
+const digest = (value: unknown) => createHash('sha256').update(JSON.stringify(value)).digest('hex');
+
+export class LayerStore {
+  readonly #options: LayerStoreOptions;
+  readonly #layers = new Map<string, Layer>();
+  /** What requests come to: a layer, for a while. */
+  readonly #resolved = new Map<string, { readonly key: string; readonly until: number }>();
+  readonly #refused = new Map<string, { readonly error: ServiceError; readonly until: number }>();
+  readonly #resolving = new Map<string, Promise<string>>();
+  readonly #building = new Map<string, Promise<void>>();
+  readonly #places: BuildPlaces;
+  readonly #closing = new AbortController();
+  #clock = 0;
+
+  constructor(options: LayerStoreOptions) {
+    this.#options = options;
+    this.#places = new BuildPlaces(options.concurrentBuilds, options.waitingBuildsMax);
+  }
+
+  get count(): number {
+    return this.#layers.size;
+  }
+
+  get bytes(): number {
+    let sum = 0;
+    for (const { bytes } of this.#layers.values()) sum += bytes;
+    return sum;
+  }
+
+  /** @throws {ServiceError} requirements_not_supported, requirements_not_allowed. */
+  check(requirements: readonly Requirement[]): void {
+    checkAllowed(requirements, this.#options.policy);
+  }
+
+  /** Those of the names that may be asked for: a guess is never a reason to refuse a run. */
+  permitted(names: readonly string[]): readonly string[] {
+    return names.filter((name) => mayAskFor(name, this.#options.policy));
+  }
+
+  /** Finds the layers an earlier process left, and removes what it did not finish. */
+  async recover(): Promise<void> {
+    await this.#options.images.sweep();
+    const now = Date.now();
+    for (const { id, labels } of await this.#options.images.list()) {
+      const key = labels[LAYER_LABEL.key];
+      const bytes = Number(labels[LAYER_LABEL.bytes]);
+      if (key === undefined || !(bytes >= 0)) continue;
+      const packages = (labels[LAYER_LABEL.packages] ?? '').split(' ').filter((name) => name !== '');
+      const resolvedAt = Number(labels[LAYER_LABEL.resolvedAt]) || 0;
+      this.#layers.set(key, { key, imageId: id, packages, bytes, users: 0, usedAt: resolvedAt - now });
+      const until = performance.now() + resolvedAt + this.#options.lockMsMax - now;
+      const request = labels[LAYER_LABEL.request];
+      if (request !== undefined && until > performance.now()) this.#resolved.set(request, { key, until });
+    }
+    await this.#evict();
+  }
+
+  /**
+   * The layer for these requirements on this image, built if there is none.
+   * @param signal aborted: the caller stops waiting; a build others may want goes on.
+   * @throws {ServiceError} as the builder does, queue_full, installation_timeout.
+   */
+  async prepare(
+    base: LayerBase,
+    requirements: readonly Requirement[],
+    caller: string,
+    signal: AbortSignal,
+  ): Promise<LayerLease> {
+    const started = performance.now();
+    const lines = requirements.map(({ line }) => line);
+    const { indexUrl, constraints, observe } = this.#options;
+    const request = digest([FORMAT, base.id, indexUrl, constraints, lines]);
+    // Twice, because a layer may be evicted between the end of its build and its first use.
+    for (let attempt = 0; attempt < 2; attempt += 1) {
+      const known = this.#resolved.get(request);
+      const layer = known && known.until > performance.now() ? this.#layers.get(known.key) : undefined;
+      if (layer) {
+        observe({ kind: 'attached', cached: attempt === 0, durationMs: performance.now() - started });
+        return this.#lease(layer);
+      }
+      const refused = this.#refused.get(request);
+      if (refused && refused.until > performance.now()) throw refused.error;
+      await abortable(this.#resolve(request, base, lines, caller), signal);
+    }
+    throw new ServiceError('overloaded', 'The layers in use leave no room for another one.', { retryAfterSeconds: 10 });
+  }
+
+  /** Ends every build. Resolves when none is left. */
+  async close(): Promise<void> {
+    this.#closing.abort(new ServiceError('shutting_down', 'The service is shutting down.'));
+    await Promise.allSettled([...this.#resolving.values(), ...this.#building.values()]);
+  }
+
+  #lease(layer: Layer): LayerLease {
+    layer.users += 1;
+    layer.usedAt = this.#clock += 1;
+    let isHeld = true;
+    return {
+      key: layer.key,
+      imageId: layer.imageId,
+      packages: layer.packages,
+      release: () => {
+        if (!isHeld) return;
+        isHeld = false;
+        layer.users -= 1;
+      },
+      lost: () => {
+        if (this.#layers.get(layer.key) === layer) this.#layers.delete(layer.key);
+      },
+    };
+  }
+
+  /** One resolution per request at a time, whoever asks. */
+  #resolve(request: string, base: LayerBase, lines: readonly string[], caller: string): Promise<string> {
+    const running = this.#resolving.get(request);
+    if (running) return running;
+    const resolving = this.#build(request, base, lines, caller)
+      .catch((error: unknown) => {
+        const code = error instanceof ServiceError ? error.code : 'internal';
+        this.#options.observe({ kind: 'failed', code, caller });
+        if (error instanceof ServiceError && code !== 'shutting_down' && code !== 'queue_full') {
+          this.#refused.set(request, { error, until: performance.now() + REFUSAL_REMEMBERED_MS });
+          this.#forgetOld();
+        }
+        throw error;
+      })
+      .finally(() => this.#resolving.delete(request));
+    resolving.catch(() => undefined);
+    this.#resolving.set(request, resolving);
+    return resolving;
+  }
+
+  async #build(request: string, base: LayerBase, lines: readonly string[], caller: string): Promise<string> {
+    const { buildMsMax, indexAnswers, observe, openEgress, startBuilder } = this.#options;
+    const place = await this.#places.take();
+    const timeout = AbortSignal.timeout(buildMsMax);
+    const signal = AbortSignal.any([timeout, this.#closing.signal]);
+    let channel: BuilderChannel | undefined;
+    const egress = openEgress();
+    const started = performance.now();
+    let resolvedAt = started;
+    try {
+      if (!(await indexAnswers())) {
+        throw new ServiceError('index_unreachable', 'The package index cannot be reached.');
+      }
+      channel = await startBuilder(base, signal);
+      const opened = channel;
+      // The container's end ends its frames, and so everything below.
+      signal.addEventListener('abort', () => void opened.release(), { once: true });
+      signal.throwIfAborted();
+      let key = '';
+      let elsewhere: Promise<void> | undefined;
+      const mine = Promise.withResolvers<void>();
+      mine.promise.catch(() => undefined);
+      try {
+        const { lock, tree } = await buildInContainer(opened, egress, this.#job(lines), {
+          agree: (found) => {
+            resolvedAt = performance.now();
+            observe({ kind: 'phase', phase: 'resolve', durationMs: resolvedAt - started });
+            key = digest([FORMAT, base.id, found.site, found.lines]);
+            // Markers can leave nothing to install: the base is the layer.
+            if (found.lines.length === 0) this.#layers.set(key, emptyLayer(key, base));
+            // Other requirements may have come to the same lock, before or right now.
+            elsewhere = this.#building.get(key);
+            if (this.#layers.has(key) || elsewhere) return false;
+            this.#building.set(key, mine.promise);
+            return true;
+          },
+          readTree: (tar) => this.#options.readTree(tar, signal),
+        });
+        if (tree) {
+          observe({ kind: 'phase', phase: 'install', durationMs: performance.now() - resolvedAt });
+          await this.#seal(key, request, base, lock, tree, signal);
+          const bytes = tree.contentBytes;
+          observe({ kind: 'installed', layer: key, image: base.reference, caller, lines: lock.lines, bytes });
+        } else await elsewhere;
+        this.#resolved.set(request, { key, until: performance.now() + this.#options.lockMsMax });
+        this.#forgetOld();
+        mine.resolve();
+        return key;
+      } catch (error) {
+        mine.reject(error);
+        throw error;
+      } finally {
+        if (this.#building.get(key) === mine.promise) this.#building.delete(key);
+      }
+    } catch (error) {
+      if (this.#closing.signal.aborted) throw this.#closing.signal.reason;
+      if (timeout.aborted) {
+        throw new ServiceError('installation_timeout', 'The packages could not be installed in time.', {
+          cause: error,
+          retryAfterSeconds: 30,
+        });
+      }
+      throw error;
+    } finally {
+      egress.close();
+      void channel?.release();
+      place.release();
+    }
+  }
+
+  #job(lines: readonly string[]): BuildJob {
+    const { constraints, indexUrl, plainHosts, packagesMax, layerBytesMax, filesMax } = this.#options;
+    return {
+      requirements: lines,
+      constraints,
+      indexUrl,
+      plainHosts,
+      packagesMax,
+      bytesMax: layerBytesMax,
+      filesMax,
+    };
+  }
+
+  async #seal(
+    key: string,
+    request: string,
+    base: LayerBase,
+    lock: Lock,
+    tree: Project,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const started = performance.now();
+    const packages = lock.packages.map(({ name, version }) => `${name}==${version}`);
+    const labels = {
+      [LAYER_LABEL.key]: key,
+      [LAYER_LABEL.request]: request,
+      [LAYER_LABEL.resolvedAt]: String(Date.now()),
+      [LAYER_LABEL.packages]: packages.join(' '),
+      [LAYER_LABEL.bytes]: String(tree.contentBytes),
+    };
+    try {
+      const imageId = await this.#options.images.seal({
+        key,
+        baseImageId: base.id,
+        tree,
+        site: lock.site,
+        labels,
+        signal,
+      });
+      const usedAt = (this.#clock += 1);
+      // In use until it was handed out: what makes room for others must not take it before.
+      const layer: Layer = { key, imageId, packages, bytes: tree.contentBytes, users: 1, usedAt };
+      this.#layers.set(key, layer);
+      await this.#evict();
+      layer.users -= 1;
+    } finally {
+      await tree.dispose();
+    }
+    this.#options.observe({ kind: 'phase', phase: 'seal', durationMs: performance.now() - started });
+  }
+
+  /** Forgets the layers that were used longest ago and are not in use, until the rest fits. */
+  async #evict(): Promise<void> {
+    let bytes = this.bytes;
+    for (const layer of [...this.#layers.values()].sort((a, b) => a.usedAt - b.usedAt)) {
+      if (bytes <= this.#options.totalBytesMax) return;
+      if (layer.users > 0) continue;
+      // Out of the list first: nobody can begin to use it while it goes.
+      this.#layers.delete(layer.key);
+      const isGone = await this.#options.images.remove(layer.key).catch(() => false);
+      if (isGone) {
+        bytes -= layer.bytes;
+        this.#options.observe({ kind: 'evicted', layer: layer.key, bytes: layer.bytes });
+      } else this.#layers.set(layer.key, layer);
+    }
+  }
+
+  #forgetOld(): void {
+    const now = performance.now();
+    for (const [request, { until }] of this.#resolved) if (until <= now) this.#resolved.delete(request);
+    for (const [request, { until }] of this.#refused) if (until <= now) this.#refused.delete(request);
+  }
+}
+
+function emptyLayer(key: string, base: LayerBase): Layer {
+  return { key, imageId: base.id, packages: [], bytes: 0, users: 0, usedAt: 0 };
+}
+
+/** `promise`, or the signal's reason when that is aborted first; the promise goes on. */
+async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  let onAbort: () => void = () => undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => {
+      reject(signal.reason instanceof Error ? signal.reason : new Error('cancelled'));
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}

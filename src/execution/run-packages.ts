@@ -1,0 +1,101 @@
+/**
+ * The packages of a run: what was asked for is checked when it is submitted, and
+ * there, as a layer, before its container starts.
+ *
+ * What a caller asked for is had, or the run fails saying why. What was only guessed
+ * from its imports is had where it can be: the program is run either way, and says
+ * itself what it misses.
+ */
+import type { LayerLease, LayerStore } from '../dependencies/layer-store.ts';
+import {
+  canonicalName,
+  parseRequirements,
+  type Requirement,
+  type RequirementLimits,
+} from '../dependencies/requirements.ts';
+import { ServiceError } from '../domain/errors.ts';
+import type { RunRequest, SandboxShape } from '../domain/plan.ts';
+
+export interface AskedPackages {
+  readonly required: readonly Requirement[];
+  readonly suggested: readonly Requirement[];
+}
+
+export interface RunPackagesOptions {
+  readonly layers: LayerStore;
+  readonly limits: RequirementLimits;
+  /** Runs that may wait for their packages at one time: each holds a place it does not use. */
+  readonly waitingMax: number;
+}
+
+/** Failures of an installation that the next program may do better without. */
+const FORGIVEN: ReadonlySet<string> = new Set([
+  'resolution_failed',
+  'installation_failed',
+  'layer_too_large',
+  'index_unreachable',
+  'installation_timeout',
+  'requirements_not_supported',
+  'queue_full',
+  'overloaded',
+  'sandbox_failed',
+]);
+
+export class RunPackages {
+  readonly #options: RunPackagesOptions;
+  #waiting = 0;
+
+  constructor(options: RunPackagesOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * What a request asks for, checked; undefined when that is nothing.
+   * @throws {ServiceError} requirements_invalid, requirements_not_allowed, requirements_not_supported, queue_full.
+   */
+  read(request: RunRequest): AskedPackages | undefined {
+    const { layers, limits, waitingMax } = this.#options;
+    const required = parseRequirements(request.requirements ?? '', limits);
+    layers.check(required);
+    const named = new Set(required.map(({ name }) => name));
+    const guessed = (request.suggestedPackages ?? []).map(canonicalName).filter((name) => !named.has(name));
+    const suggested = layers
+      .permitted([...new Set(guessed)])
+      .slice(0, Math.max(0, limits.count - required.length))
+      .map((name) => ({ name, line: name }));
+    if (required.length === 0 && suggested.length === 0) return undefined;
+    if (this.#waiting >= waitingMax && required.length > 0) {
+      throw new ServiceError('queue_full', 'Too many runs wait for their packages.', { retryAfterSeconds: 10 });
+    }
+    return { required, suggested };
+  }
+
+  /**
+   * The layer for a run; undefined when only guesses were wanted and cannot be had.
+   * @throws {ServiceError} as LayerStore.prepare does, for what was asked for.
+   */
+  async attach(
+    asked: AskedPackages,
+    shape: SandboxShape,
+    caller: string,
+    signal: AbortSignal,
+  ): Promise<LayerLease | undefined> {
+    const { layers } = this.#options;
+    const { required, suggested } = asked;
+    const base = { id: shape.imageId, reference: shape.image };
+    this.#waiting += 1;
+    try {
+      if (suggested.length > 0) {
+        try {
+          const all = [...required, ...suggested].sort((a, b) => (a.line < b.line ? -1 : 1));
+          return await layers.prepare(base, all, caller, signal);
+        } catch (error) {
+          if (!(error instanceof ServiceError) || !FORGIVEN.has(error.code)) throw error;
+        }
+      }
+      return required.length === 0 ? undefined : await layers.prepare(base, required, caller, signal);
+    } finally {
+      this.#waiting -= 1;
+    }
+  }
+}

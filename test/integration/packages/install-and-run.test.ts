@@ -1,0 +1,96 @@
+/**
+ * Packages of an index reach a run that has no network: imported, found by their
+ * metadata, run by their names, as if they had always been part of the image.
+ */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startLayerEngine, type LayerEngine } from '../../support/layers.ts';
+import { PackageIndex } from '../../support/package-index.ts';
+import { wheel } from '../../support/wheels.ts';
+
+let index: PackageIndex;
+let engine: LayerEngine;
+beforeAll(async () => {
+  index = await PackageIndex.open(
+    wheel({
+      name: 'Greeter',
+      version: '1.2',
+      files: {
+        'greeter/__init__.py': 'from parts import PART\ndef hello(): return "hello from " + PART\n',
+        'greeter/__main__.py': 'print("as a module")\n',
+        'greeter/data.txt': 'data of the package\n',
+      },
+      requires: ['parts>=1', 'colour; extra == "paint"'],
+      extras: ['paint'],
+      scripts: ['greet = greeter:hello'],
+    }),
+    wheel({ name: 'greeter', version: '1.1' }),
+    wheel({ name: 'parts', files: { 'parts.py': 'PART = "parts"\n' } }),
+    wheel({ name: 'colour' }),
+  );
+  engine = await startLayerEngine(index);
+});
+afterAll(async () => {
+  await engine[Symbol.asyncDispose]();
+  await index[Symbol.asyncDispose]();
+});
+
+describe('packages of a run', () => {
+  it('are imported, with what they depend on', async () => {
+    const execution = await engine.run('import greeter; print(greeter.hello())', { requirements: 'greeter' });
+    expect(execution).toMatchObject({
+      stdout: 'hello from parts\n',
+      stderr: '',
+      exit_code: 0,
+      packages: ['greeter==1.2', 'parts==1.0'],
+    });
+  });
+
+  it('behave as those of the image do', async () => {
+    const program = `
+import importlib.metadata, importlib.resources, os, subprocess, sys, greeter
+print(importlib.metadata.version("greeter"), importlib.metadata.metadata("greeter")["Name"])
+print([str(point.value) for point in importlib.metadata.entry_points(group="console_scripts", name="greet")])
+print(importlib.resources.files("greeter").joinpath("data.txt").read_text().strip())
+print(greeter.__file__.startswith(sys.prefix) or greeter.__file__.startswith("/usr/local/"), greeter.__cached__.endswith(".pyc"), os.path.exists(greeter.__cached__))
+print(subprocess.run(["greet"], capture_output=True, text=True).stderr.strip())
+print(subprocess.run([sys.executable, "-m", "greeter"], capture_output=True, text=True).stdout.strip())
+print(sys.path[0], sorted(name for name in os.environ if name.startswith("PYTHON")))
+print(os.access(os.path.dirname(greeter.__file__), os.W_OK))
+`;
+    const execution = await engine.run(program, { requirements: 'greeter' });
+    expect(execution.stderr).toBe('');
+    expect(execution.stdout?.split('\n')).toEqual([
+      '1.2 Greeter',
+      "['greeter:hello']",
+      'data of the package',
+      'True True True',
+      'hello from parts',
+      'as a module',
+      "/work ['PYTHONUNBUFFERED']",
+      'False',
+      '',
+    ]);
+  });
+
+  it('come as modules, extras and versions are asked for', async () => {
+    const asModule = await engine.run(
+      { 'main.py': '' },
+      { requirements: 'greeter', entryPoint: { kind: 'module', name: 'greeter' } },
+    );
+    expect(asModule.stdout).toBe('as a module\n');
+    const painted = await engine.run('import colour; print(colour.VERSION)', { requirements: 'greeter[paint] >= 1.2' });
+    expect(painted).toMatchObject({ stdout: '1.0\n', packages: ['colour==1.0', 'greeter==1.2', 'parts==1.0'] });
+    const older = await engine.run('import greeter; print(greeter.VERSION)', { requirements: 'greeter<1.2' });
+    expect(older).toMatchObject({ stdout: '1.1\n', packages: ['greeter==1.1'] });
+  });
+
+  it('are none when a marker says so', async () => {
+    const execution = await engine.run('print("ran")', { requirements: 'greeter; python_version < "3"' });
+    expect(execution).toMatchObject({ stdout: 'ran\n', packages: [] });
+  });
+
+  it('are not there for the next run that asks for none', async () => {
+    const execution = await engine.run('import greeter');
+    expect(execution.stderr).toContain("ModuleNotFoundError: No module named 'greeter'");
+  });
+});
