@@ -27,7 +27,7 @@ const FORMAT = 1;
 const REFUSAL_REMEMBERED_MS = 30_000;
 
 /** Labels of a layer's image. */
-export const LAYER_LABEL = {
+const LAYER_LABEL = {
   key: 'pyexec.layer.key',
   request: 'pyexec.layer.request',
   resolvedAt: 'pyexec.layer.resolved',
