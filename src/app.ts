@@ -4,9 +4,9 @@
  */
 import { availableParallelism } from 'node:os';
 import type { FastifyInstance } from 'fastify';
-import { RunSlots } from './admission/run-slots.ts';
 import { buildProject } from './archive/build-project.ts';
 import { DEFAULT_ARCHIVE_LIMITS, type ArchiveLimits } from './archive/read-project.ts';
+import { runSlots } from './composition/admission.ts';
 import { checkDaemon, readSeccompProfile } from './composition/boot-checks.ts';
 import { buildLayers } from './composition/layers.ts';
 import { operatorPolicy } from './composition/operator-policy.ts';
@@ -87,7 +87,7 @@ export async function buildEngine(config: Config, logger: Logger): Promise<Engin
 async function buildOn(state: StateDirectory, config: Config, logger: Logger): Promise<Engine> {
   const seccompProfile = readSeccompProfile(config.PYEXEC_SECCOMP_PROFILE);
   const policy = operatorPolicy(config);
-  const slots = new RunSlots({ concurrent: config.PYEXEC_MAX_CONCURRENT, queueMax: config.PYEXEC_MAX_QUEUE });
+  const slots = runSlots(config);
   const store = new MemoryStore<ExecutionRecord>({
     ttlMs: config.PYEXEC_CLEANUP_TTL * 1000,
     bytesMax: config.PYEXEC_STORE_MAX_MB * MIB,
@@ -95,6 +95,8 @@ async function buildOn(state: StateDirectory, config: Config, logger: Logger): P
   const metrics = new Metrics({
     pyexec_runs_active: { help: 'Runs in progress', read: () => slots.running },
     pyexec_runs_queued: { help: 'Runs waiting for a place', read: () => slots.waiting },
+    pyexec_queue_bytes: { help: 'Bytes of the projects of the runs that wait', read: () => slots.waitingBytes },
+    pyexec_queue_callers: { help: 'Callers with a run that waits', read: () => slots.callersWaiting },
     pyexec_containers_live: { help: 'Containers being made, in use or being removed', read: () => host.liveCount },
     pyexec_pool_ready: { help: 'Warm sandboxes waiting for a run', read: () => pool.readyCount },
     pyexec_pool_target: { help: 'Warm sandboxes that are wanted', read: () => pool.targetCount },

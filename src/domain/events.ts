@@ -5,12 +5,17 @@
  * one terminal event: `result` (the run ended; see outcome.ts) or `error` (the
  * service failed). Nothing follows it.
  */
-import type { ExecutionResult } from './execution.ts';
+import type { ExecutionResult, QueuePlace } from './execution.ts';
 
 export type OutputStream = 'stdout' | 'stderr';
 
 export type EventBody =
-  | { readonly type: 'status'; readonly status: 'pending' | 'running' }
+  | {
+      readonly type: 'status';
+      readonly status: 'pending' | 'running';
+      /** Where it stood when it was accepted, if it had to wait. */
+      readonly queue?: QueuePlace;
+    }
   | {
       readonly type: OutputStream;
       /** The text, or base64 of the bytes when `encoding` says so. */

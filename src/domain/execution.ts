@@ -28,6 +28,14 @@ export interface Truncation {
   readonly omitted_bytes: number;
 }
 
+/** Where a run stands that waits for a place to run. Both numbers are estimates: who comes and goes changes them. */
+export interface QueuePlace {
+  /** 1: it goes next. */
+  readonly position: number;
+  /** Milliseconds; absent as long as no run has ended from which it could be told. */
+  readonly estimated_wait_ms?: number;
+}
+
 /** Everything about an execution but its output text. */
 export interface ExecutionResult {
   readonly execution_id: ExecutionId;
@@ -54,6 +62,8 @@ export interface ExecutionResult {
   readonly usage?: Usage;
   readonly truncated?: { readonly stdout?: Truncation; readonly stderr?: Truncation };
   readonly limits?: Limits;
+  /** Only while it waits for a place to run. */
+  readonly queue?: QueuePlace;
 }
 
 /** The whole execution, with the output collected so far. */

@@ -11,6 +11,9 @@ import type { Limits, OverflowPolicy } from './limits.ts';
 export type EntryPoint =
   { readonly kind: 'script'; readonly path: string } | { readonly kind: 'module'; readonly name: string };
 
+/** Which of a caller's own runs goes first; it changes nothing between callers. */
+export type Priority = 'low' | 'normal' | 'high';
+
 export interface RunRequest {
   /** Absent: found in the project (main.py, __main__.py, the only .py file). */
   readonly entryPoint?: EntryPoint;
@@ -33,6 +36,8 @@ export interface RunRequest {
   readonly suggestedPackages?: readonly string[];
   /** Whether a missing entry point is Python's to report rather than ours to refuse. */
   readonly toleratesMissingEntryPoint?: boolean;
+  /** Absent: normal. */
+  readonly priority?: Priority;
 }
 
 /** What a container is made of. Two plans of the same shape can use the same warm container. */

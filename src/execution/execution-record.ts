@@ -11,6 +11,7 @@ import {
   type ExecutionId,
   type ExecutionResult,
   type ExecutionStatus,
+  type QueuePlace,
   type Truncation,
 } from '../domain/execution.ts';
 import {
@@ -70,6 +71,7 @@ export class ExecutionRecord {
   #hint: string | undefined;
   #told: ProgramReport = {};
   #packages: readonly string[] | undefined;
+  #queue: () => QueuePlace | undefined = () => undefined;
 
   constructor(plan: RunPlan, ownerId: string, { directoryOf, memory }: RecordStorage) {
     this.plan = plan;
@@ -117,6 +119,13 @@ export class ExecutionRecord {
   /** Says which packages were installed for it. */
   installed(packages: readonly string[]): void {
     this.#packages = packages;
+  }
+
+  /** Says where it stands, if it has to wait; `queue` goes on telling. */
+  waits(queue: () => QueuePlace | undefined): void {
+    this.#queue = queue;
+    const place = queue();
+    if (place) this.#log.append({ type: 'status', status: 'pending', queue: place });
   }
 
   started(): void {
@@ -168,6 +177,7 @@ export class ExecutionRecord {
   result(): ExecutionResult {
     const error = this.#outcome && errorSentenceOf(this.#outcome);
     const truncated = this.#truncations();
+    const queue = this.status === 'pending' ? this.#queue() : undefined;
     return {
       execution_id: this.id,
       status: this.status,
@@ -186,6 +196,7 @@ export class ExecutionRecord {
       ...(this.#usage ? { usage: this.#usage } : {}),
       ...(truncated ? { truncated } : {}),
       limits: this.plan.limits,
+      ...(queue ? { queue } : {}),
     };
   }
 

@@ -97,7 +97,13 @@ export class Executions {
       const packages = this.#options.packages?.read(request);
       const plan = decide(request, project, image, this.#options.policy);
       const record = new ExecutionRecord(plan, caller.id, this.#options.storage);
-      const slot = this.#options.slots.reserve(record.cancellation);
+      const slot = this.#options.slots.reserve(record.cancellation, {
+        callerId: caller.id,
+        concurrentMax: caller.concurrentMax,
+        priority: request.priority,
+        bytes: project.tarBytes + request.stdin.length,
+      });
+      record.waits(slot.queue);
       this.#options.store.add(record);
       this.#active.add(record);
       this.#options.observe({ kind: 'accepted', id: record.id, plan, projectBytes: project.contentBytes });

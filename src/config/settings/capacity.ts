@@ -15,6 +15,22 @@ export const CAPACITY_SETTINGS = {
     fallback: '256',
     about: 'Runs waiting for a place; beyond it requests are answered 429.',
   },
+  PYEXEC_MAX_QUEUE_MB: {
+    schema: integer(1, 1_048_576),
+    fallback: '4096',
+    about: 'Size of the projects of the runs that wait, in MiB; beyond it requests are answered 429.',
+  },
+  PYEXEC_MAX_CONCURRENT_PER_CALLER: {
+    schema: integer(0, 1024),
+    fallback: '0',
+    about: 'Runs of one caller at one time; 0: as many as there are places. More wait.',
+  },
+  PYEXEC_MAX_QUEUE_PER_CALLER: {
+    schema: integer(0, 100_000),
+    fallback: '0',
+    about:
+      'Runs of one caller waiting; 0: three quarters of `PYEXEC_MAX_QUEUE`. Of their size a caller may always have three quarters.',
+  },
   PYEXEC_CLEANUP_TTL: {
     schema: integer(1, 31_536_000),
     fallback: '300',

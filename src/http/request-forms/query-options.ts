@@ -29,6 +29,7 @@ const PARAMETERS = {
   on_overflow: ['on_overflow', 'text'],
   network: ['network', 'boolean'],
   detach: ['detach', 'boolean'],
+  priority: ['priority', 'text'],
   pre_commands: ['pre_commands', 'list'],
   docker_image: ['docker_image', 'text'],
   script_args: ['script_args', 'list'],

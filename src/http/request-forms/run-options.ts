@@ -69,6 +69,7 @@ export function toAskedRun(options: RunOptions, spelling: Spelling = (path) => p
     wantsNetwork: options.network ?? !isNetworkDisabled,
     preCommands: options.pre_commands ?? [],
     ...(requirements === '' ? {} : { requirements }),
+    ...(options.priority === undefined ? {} : { priority: options.priority }),
   };
   return { run, detach: options.detach ?? false };
 }

@@ -51,6 +51,13 @@ const usage = z
 
 const truncation = z.looseObject({ total_bytes: count, kept_bytes: count, omitted_bytes: count });
 
+const queuePlace = z
+  .looseObject({
+    position: z.int().positive().meta({ description: '1: it goes next.' }),
+    estimated_wait_ms: count.optional().meta({ description: 'Absent as long as nothing is known to tell it from.' }),
+  })
+  .meta({ id: 'QueuePlace', description: 'Where a run stands that waits for a place to run: an estimate.' });
+
 const resultShape = {
   execution_id: executionId,
   status: executionStatus,
@@ -73,6 +80,7 @@ const resultShape = {
     .optional()
     .meta({ description: 'The streams of which the middle was left out.' }),
   limits: appliedLimits.optional(),
+  queue: queuePlace.optional().meta({ description: 'Only while it waits for a place to run.' }),
 };
 
 export const executionSchema = z
@@ -92,7 +100,12 @@ const envelope = {
 
 export const eventSchema = z
   .discriminatedUnion('type', [
-    z.looseObject({ ...envelope, type: z.literal('status'), status: z.enum(['pending', 'running']) }),
+    z.looseObject({
+      ...envelope,
+      type: z.literal('status'),
+      status: z.enum(['pending', 'running']),
+      queue: queuePlace.optional().meta({ description: 'Where it stood when it was accepted, if it had to wait.' }),
+    }),
     z.looseObject({
       ...envelope,
       type: z.enum(['stdout', 'stderr']),

@@ -50,6 +50,9 @@ export const runOptionsShape = {
   }),
   network: z.boolean().optional().meta({ description: 'Whether the run needs the network. Default: false.' }),
   detach: z.boolean().optional().meta({ description: 'Whether the run goes on when the client disconnects.' }),
+  priority: z.enum(['low', 'normal', 'high']).optional().meta({
+    description: 'Which of your own runs goes first where they wait. Default: normal.',
+  }),
   pre_commands: z
     .array(text)
     .optional()
