@@ -10,9 +10,10 @@ import { runSlots } from './composition/admission.ts';
 import { checkDaemon, readSeccompProfile } from './composition/boot-checks.ts';
 import { buildLayers } from './composition/layers.ts';
 import { operatorPolicy } from './composition/operator-policy.ts';
-import { pairsOf, poolSizesOf } from './composition/setting-pairs.ts';
 import { openStateDirectory } from './composition/state.ts';
-import type { Config } from './config/config.ts';
+import { checkPreimports, poolWishes } from './composition/pool-targets.ts';
+import { pairsOf } from './composition/setting-pairs.ts';
+import { ConfigError, type Config } from './config/config.ts';
 import { ServiceError } from './domain/errors.ts';
 import type { ExecutionRecord } from './execution/execution-record.ts';
 import { pythonExecutorDoor } from './doors/python-executor/routes.ts';
@@ -174,12 +175,20 @@ async function buildOn(state: StateDirectory, config: Config, logger: Logger): P
   reaper.start();
   await layers.recover();
 
-  const poolSizes = poolSizesOf(config);
+  const wishes = poolWishes(config);
+  for (const wish of wishes.filter(({ preimports }) => preimports.length > 0)) {
+    const image = await imageStore.find(wish.image).catch((cause: unknown) => {
+      throw new ConfigError(`PYEXEC_POOL_PREIMPORTS: ${wish.image} is not on this machine`, { cause });
+    });
+    await checkPreimports(wish, defaultShape(image, policy, wish.preimports), (shape, signal) =>
+      host.start(shape, signal),
+    );
+  }
   const maintainPool = async () => {
     const targets: PoolTarget[] = [];
-    for (const [reference, size] of poolSizes) {
+    for (const { image: reference, preimports, min: size } of wishes) {
       const image = await imageStore.find(reference);
-      targets.push({ shape: defaultShape(image, policy), size });
+      targets.push({ shape: defaultShape(image, policy, preimports), size });
     }
     pool.setTargets(targets);
     pool.maintain();
@@ -212,6 +221,7 @@ async function buildOn(state: StateDirectory, config: Config, logger: Logger): P
       limits: { count: config.PYEXEC_MAX_REQUIREMENTS, bytes: REQUIREMENTS_BYTES_MAX },
       waitingMax: Math.max(1, Math.floor(config.PYEXEC_MAX_CONCURRENT / 2)),
     }),
+    preimportsOffered: (shape) => pool.preimportsOffered(shape),
     startSandbox: (shape, signal) => pool.take(shape, signal),
     observe: observeMilestones(logger, metrics),
   });

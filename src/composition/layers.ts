@@ -121,6 +121,7 @@ export function buildLayers(
           cpus: 1,
           workBytes,
           tmpBytes: 16 * MIB,
+          preimports: [],
         },
         builderCommand(),
       );

@@ -57,6 +57,8 @@ export interface SandboxShape {
   readonly cpus: number;
   readonly workBytes: number;
   readonly tmpBytes: number;
+  /** Modules imported before the program comes, in this order; empty: none. */
+  readonly preimports: readonly string[];
 }
 
 export interface RunPlan {

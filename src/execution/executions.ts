@@ -14,6 +14,7 @@ import type { Project } from '../domain/project.ts';
 import type { RunSlots } from '../admission/run-slots.ts';
 import { decide, type OperatorPolicy } from '../policy/decide.ts';
 import type { LayerLease } from '../dependencies/layer-store.ts';
+import { choosePreimports, mayUsePreimports, topLevelOf } from '../policy/preimports.ts';
 import type { Lease } from '../sandbox/cold-start.ts';
 import { SandboxBroken } from '../sandbox/sandbox.ts';
 import type { EventLines } from '../output/event-lines.ts';
@@ -21,6 +22,7 @@ import type { MemoryStore } from '../store/memory-store.ts';
 import { outcomeOf, programReportOf } from './ending-to-outcome.ts';
 import { ExecutionRecord, type RecordStorage } from './execution-record.ts';
 import type { AskedPackages, RunPackages } from './run-packages.ts';
+import { importsAmong } from './program-imports.ts';
 
 /** What an execution goes through, for those who count; see telemetry/. */
 export type ExecutionMilestone =
@@ -47,6 +49,8 @@ export interface ExecutionsOptions {
   readonly resolveImage: (reference: string | undefined) => Promise<{ reference: string; id: string }>;
   /** Absent: nothing can be installed. */
   readonly packages?: RunPackages;
+  /** Sets of modules that sandboxes of a shape are kept with. */
+  readonly preimportsOffered: (shape: SandboxShape) => readonly (readonly string[])[];
   readonly startSandbox: (shape: SandboxShape, signal: AbortSignal) => Promise<Lease>;
   readonly observe: (milestone: ExecutionMilestone) => void;
 }
@@ -92,10 +96,11 @@ export class Executions {
     try {
       this.refuseIfDraining();
       const image = await this.#options.resolveImage(request.image);
+      const packages = this.#options.packages?.read(request);
+      const decided = decide(request, project, image, this.#options.policy);
+      const plan = packages ? decided : await this.#withPreimports(decided, project);
       // Draining may have begun meanwhile, and would not wait for a run it does not know.
       this.refuseIfDraining();
-      const packages = this.#options.packages?.read(request);
-      const plan = decide(request, project, image, this.#options.policy);
       const record = new ExecutionRecord(plan, caller.id, this.#options.storage);
       const slot = this.#options.slots.reserve(record.cancellation, {
         callerId: caller.id,
@@ -113,6 +118,14 @@ export class Executions {
       await project.dispose();
       throw error;
     }
+  }
+
+  /** The plan in a sandbox that has imported already what the program imports, where there are such. */
+  async #withPreimports(plan: RunPlan, project: Project): Promise<RunPlan> {
+    const offers = mayUsePreimports(plan) ? this.#options.preimportsOffered(plan.shape) : [];
+    if (offers.length === 0) return plan;
+    const imported = await importsAmong(new Set(offers.flat().map(topLevelOf)), project);
+    return { ...plan, shape: { ...plan.shape, preimports: choosePreimports(offers, imported) } };
   }
 
   /** Called before a body is read: nothing is accepted that would only be refused. */

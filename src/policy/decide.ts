@@ -75,6 +75,7 @@ function shapeOf(
   image: { readonly reference: string; readonly id: string },
   policy: OperatorPolicy,
   wantsNetwork: boolean,
+  preimports: readonly string[] = [],
 ): SandboxShape {
   return {
     image: image.reference,
@@ -86,6 +87,7 @@ function shapeOf(
     cpus: limits.cpus,
     workBytes: limits.disk_bytes,
     tmpBytes: Math.min(TMP_BYTES_MAX, Math.floor(limits.memory_bytes * TMP_MEMORY_SHARE)),
+    preimports,
   };
 }
 
@@ -108,8 +110,9 @@ function checkArguments(args: readonly string[]): void {
 export function defaultShape(
   image: { readonly reference: string; readonly id: string },
   policy: OperatorPolicy,
+  preimports: readonly string[] = [],
 ): SandboxShape {
-  return shapeOf(applyLimits({}, policy), image, policy, false);
+  return shapeOf(applyLimits({}, policy), image, policy, false, preimports);
 }
 
 /**

@@ -7,6 +7,7 @@
  */
 import type Docker from 'dockerode';
 import type { SandboxShape } from '../domain/plan.ts';
+import { preimportsArgument } from './supervisor/protocol.ts';
 
 export interface ContainerIdentity {
   readonly name: string;
@@ -95,7 +96,7 @@ export function containerSpec(
     name: identity.name,
     Image: shape.imageId,
     Entrypoint: [...settings.command],
-    Cmd: [],
+    Cmd: [preimportsArgument(shape)],
     WorkingDir: '/',
     User: `${owner}:${owner}`,
     Hostname: 'sandbox',

@@ -169,6 +169,7 @@ export class Sandbox {
       if (frame?.type !== FRAME.HELLO) throw this.#broken('the supervisor did not start');
       const hello = parseHello(frame);
       if (hello.protocol !== PROTOCOL_VERSION) throw new SandboxBroken('the supervisor speaks another protocol');
+      if (hello.problem !== '') throw new SandboxBroken(hello.problem);
       return { pythonVersion: hello.python };
     } catch (error) {
       throw error instanceof SandboxBroken ? error : this.#broken('the handshake failed', error);

@@ -19,7 +19,7 @@ export interface PoolTarget {
 }
 
 export type PoolEvent =
-  | { readonly kind: 'hit'; readonly ageMs: number }
+  | { readonly kind: 'hit'; readonly ageMs: number; readonly preimported: boolean }
   | { readonly kind: 'miss' }
   | { readonly kind: 'refilled'; readonly durationMs: number }
   | { readonly kind: 'refill_failed'; readonly error: unknown }
@@ -60,7 +60,8 @@ const BACKOFF_MS_MAX = 30_000;
 
 /** What cannot be changed once a container runs. */
 function shapeKey(shape: SandboxShape): string {
-  return [shape.imageId, shape.runtime, shape.network, shape.workBytes, shape.tmpBytes].join('\n');
+  const { imageId, runtime, network, workBytes, tmpBytes, preimports } = shape;
+  return [imageId, runtime, network, workBytes, tmpBytes, preimports.join(' ')].join('\n');
 }
 
 function resourcesOf(shape: SandboxShape): ContainerResources {
@@ -122,12 +123,34 @@ export class WarmPool {
     this.#refill();
   }
 
+  /** The sets of modules that members are kept with which otherwise are of this shape. */
+  preimportsOffered(shape: SandboxShape): readonly (readonly string[])[] {
+    const offered = [];
+    for (const [key, { target }] of this.#shelves) {
+      const { preimports } = target.shape;
+      if (preimports.length > 0 && target.size > 0 && key === shapeKey({ ...shape, preimports }))
+        offered.push(preimports);
+    }
+    return offered;
+  }
+
   /**
    * A sandbox for a plan of this shape, with exactly the limits of the shape.
+   * What is imported beforehand saves time only where it has been: where no member is ready,
+   * the program gets a sandbox without.
    * @throws {ServiceError} as a cold start does, when there is no member and none can be started.
    */
   async take(shape: SandboxShape, signal: AbortSignal): Promise<Lease> {
     const shelf = this.#shelves.get(shapeKey(shape));
+    if (shape.preimports.length > 0) {
+      const member = shelf && this.#pop(shelf);
+      if (member && (await this.#fit(member, shape))) {
+        this.#refill();
+        return member.lease;
+      }
+      this.#refill();
+      return this.take({ ...shape, preimports: [] }, signal);
+    }
     if (!shelf || shelf.target.size === 0) {
       this.#options.observe({ kind: 'miss' });
       return this.#options.start(shape, signal);
@@ -159,7 +182,8 @@ export class WarmPool {
   #pop(shelf: Shelf): Member | undefined {
     for (let member = shelf.members.shift(); member; member = shelf.members.shift()) {
       if (member.lease.sandbox.isAlive) {
-        this.#options.observe({ kind: 'hit', ageMs: performance.now() - member.bornAt });
+        const preimported = shelf.target.shape.preimports.length > 0;
+        this.#options.observe({ kind: 'hit', ageMs: performance.now() - member.bornAt, preimported });
         return member;
       }
       this.#discard(member, 'died');

@@ -155,14 +155,14 @@ export class Metrics {
 
   pool(
     event:
-      | { readonly kind: 'hit'; readonly ageMs: number }
+      | { readonly kind: 'hit'; readonly ageMs: number; readonly preimported: boolean }
       | { readonly kind: 'miss' | 'refill_failed' }
       | { readonly kind: 'refilled'; readonly durationMs: number }
       | { readonly kind: 'discarded'; readonly reason: string },
   ): void {
     switch (event.kind) {
       case 'hit':
-        this.#poolTakes.inc({ result: 'hit' });
+        this.#poolTakes.inc({ result: event.preimported ? 'preimported' : 'hit' });
         this.#poolAge.observe(event.ageMs / 1000);
         break;
       case 'miss':

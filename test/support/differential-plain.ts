@@ -156,6 +156,7 @@ export class PlainPython implements AsyncDisposable {
       cpus: limits.cpus,
       workBytes: limits.disk_bytes,
       tmpBytes: limits.memory_bytes / 8,
+      preimports: [],
     };
     const labels = {
       [LABEL.instance]: 'differential-suite',

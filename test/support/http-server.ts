@@ -123,6 +123,7 @@ export async function startHttp(options: TestServerOptions = {}): Promise<TestSe
     storage: { directoryOf: (id) => join(state.path, 'executions', id) },
     store: new MemoryStore<ExecutionRecord>({ ttlMs: 60_000, bytesMax: 64 * MIB }),
     resolveImage: (reference) => Promise.resolve({ reference: reference ?? 'pyexec/slim:latest', id: 'sha256:1' }),
+    preimportsOffered: () => [],
     startSandbox: () => Promise.resolve(leaseOf(program, plans)),
     observe: () => undefined,
     ...options.engine,

@@ -146,6 +146,7 @@ function controlSpec(code: string, options: ControlOptions): Spec {
       cpus: 1,
       workBytes: 64 * MIB,
       tmpBytes: 16 * MIB,
+      preimports: [],
     },
     { name: `pyexec-control-${randomUUID()}`, labels: { 'pyexec.control': 'true' }, uid: options.uid ?? CONTROL_UID },
     {

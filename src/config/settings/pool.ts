@@ -1,17 +1,23 @@
 /** Settings: warm sandboxes. */
-import { type SettingTable, integer, list } from '../setting-schemas.ts';
+import { type SettingTable, integer, list, poolSize } from '../setting-schemas.ts';
 
 export const POOL_SETTINGS = {
   PYEXEC_POOL_SIZE: {
-    schema: integer(0, 256),
+    schema: poolSize,
     fallback: '4',
     about:
-      'Warm sandboxes of the default image that wait for a run, each used once; 0 starts every run cold. One costs about 12 MB of memory and no CPU.',
+      'Warm sandboxes of the default image that wait for a run, each used once: a number, or a range such as `2-8` within which it follows demand; 0 starts every run cold. One costs about 12 MB of memory and no CPU.',
   },
   PYEXEC_POOL_IMAGES: {
     schema: list,
     fallback: '',
     about: 'Warm sandboxes of further images, as comma-separated `image=size`.',
+  },
+  PYEXEC_POOL_PREIMPORTS: {
+    schema: list,
+    fallback: '',
+    about:
+      'Warm sandboxes that have imported modules already, for programs that import one of them, as comma-separated `image=module+module:size`, such as `pyexec/data=numpy+pandas:2`.',
   },
   PYEXEC_POOL_MAX_AGE: {
     schema: integer(10, 86_400),

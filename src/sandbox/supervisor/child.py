@@ -7,32 +7,12 @@ and the hook is PyRun_AnyFileExFlags itself. No Python frame of ours lies below.
 CPython consults the hook when PYTHONINSPECT is set and stdin is a terminal, which
 is why the child holds a pseudo-terminal until it has something to run.
 
-This is the first code of PID 1 and imports next to nothing: what is imported here
-is taken out of sys.modules again before the program runs. In PID 1 the file
-supervisor.py follows, in the same namespace.
+In PID 1 the file supervisor.py follows, in the same namespace.
 """
-
-import os
-import sys
-
-# From 3.13 on the interpreter imports linecache for its `-c`, from the current directory even: ours, both.
-BASELINE_MODULES = list(sys.modules)
-if BASELINE_MODULES[-1] == "linecache":
-    BASELINE_MODULES.pop()
-BASELINE_MODULES = frozenset(BASELINE_MODULES)
-BASELINE_IMPORTER_PATHS = frozenset(sys.path_importer_cache) - {os.getcwd()}
-
-import marshal
-import _ast
-import _functools
-import _signal
-import ctypes
-import mmap
-import resource
 
 SET_UP_FAILED = 71
 KEYBOARD_INTERRUPT_STATUS = 130
-# The go pipe's place in the child; closed before the program runs.
+# Its end of the socket to PID 1; closed before the program runs.
 GO_DESCRIPTOR = 3
 # Where the child leaves what it knows of its own end, and how long each of the two texts may be.
 NOTE_BYTES = 1 << 20
@@ -50,17 +30,33 @@ MAIN_NAMES = frozenset(
     ("__name__", "__doc__", "__package__", "__loader__", "__spec__", "__annotations__", "__builtins__")
 )
 # Touches the pages a first program needs, while nobody waits.
-EXERCISE = "class A:\n  def f(self, *a, **k):\n    return [x for x in a]\nA().f(1, b='%s' % 2)\n"
+EXERCISE = """
+import keyword as k
+class A(dict):
+    at = property(lambda self: 1)
+    def f(self, *a, b=None, **c):
+        with open('/dev/null', 'w') as n:
+            print(f'{a!r:>9}', '%s %5.2f' % (b, 1.5), *c.items(), sep=', ', file=n)
+        return [x ** 2 for x in sorted(a, key=lambda y: -y) if x] + list({*a}) + list(map(str, range(300)))
+def g(n):
+    for i, x in enumerate(' a b '.strip().split()):
+        yield from (i, x.encode().decode(), n and [*g(n - 1)])
+try:
+    A(a=1).f(1, 2, b='x', **{'k': b'y'}), list(g(2)), A().at, eval('2**99//7'), {}['missing']
+except (KeyError, ZeroDivisionError) as e:
+    str(e), repr(e), isinstance(e, Exception), int('12') + float('1.5')
+"""
 
 
 class Child:
     """The child and, in PID 1, the other ends of its pipes. `pid` is 0 in the child."""
 
-    def __init__(self):
+    def __init__(self, preimports):
+        self.preimports = preimports
         self.stdin_read, self.stdin_write = os.pipe()
         self.stdout_read, self.stdout_write = os.pipe()
         self.stderr_read, self.stderr_write = os.pipe()
-        self.go_read, self.go_write = os.pipe()
+        self.go_read, self.go = socket_pair()
         # Shared with the child, so that the program finds no descriptor it did not open.
         self.notes = mmap.mmap(-1, NOTE_BYTES)
         self.pid = os.fork()
@@ -71,9 +67,13 @@ class Child:
         try:
             self.take_descriptors()
             if self.terminal is None:
+                self.tell_ready("")
                 self.wait_for_program()
+            self.write_lines()
+            problem = self.preimports.bring() if self.preimports.names else ""
             self.become_interactive()
-            exec(compile(EXERCISE, "", "exec"), {})
+            self.exercise()
+            self.tell_ready(problem)
         except BaseException as problem:
             self.fail(problem)
 
@@ -101,6 +101,36 @@ class Child:
         if self.terminal is not None:
             os.dup2(self.terminal[0], GO_DESCRIPTOR + 2, inheritable=False)
         os.closerange(GO_DESCRIPTOR + 3, 256)
+
+    @staticmethod
+    def write_lines():
+        """As at a terminal: a line is written when it is complete. stdin and stderr are as they should be."""
+        stream = open(1, "w", buffering=1, closefd=False, encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+        stream.buffer.raw.name = "<stdout>"
+        stream.mode = "w"
+        sys.stdout = sys.__stdout__ = stream
+
+    def exercise(self):
+        """Does once what the way to a program's first line does: the pages are then this process's own."""
+        known = frozenset(sys.modules)
+        exec(compile(EXERCISE, "", "exec"), {})
+        marshal.loads(marshal.dumps({"args": ["a"], "environment": {"A": "b"}, "rlimits": [(1, (2, 3))]}))
+        self.importer_of(WORK + "/main.py")
+        os.path.dirname(os.path.realpath(WORK + "/main.py"))
+        resource.getrlimit(resource.RLIMIT_CORE)
+        self.show_in_proc({"command": [b"", b"python3"], "environment": {"A": "b"}})
+        for name in [name for name in sys.modules if name not in known]:
+            del sys.modules[name]
+
+    def tell_ready(self, problem):
+        os.write(GO_DESCRIPTOR, b"%4d" % len(problem.encode()) + problem.encode())
+
+    def await_ready(self):
+        """In PID 1: waits until the child waits; what it could not prepare, or an empty text."""
+        length = os.read(self.go, 4)
+        if len(length) < 4:
+            return "the waiting child ended"
+        return os.read(self.go, int(length)).decode("utf-8", "replace") if int(length) else ""
 
     def become_interactive(self):
         child = self
@@ -169,15 +199,13 @@ class Child:
         os.chdir(program["directory"])
         entry = program["entry"]
         absolute = os.path.join(program["directory"], entry)
-        if program["fresh"] or self.terminal is None or self.is_archive(absolute):
+        if program["fresh"] or self.terminal is None or self.is_archive(absolute) or self.could_differ(absolute):
             _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
             _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
             os.execve(program["command"][0], program["command"][1:], program["environment"])
         os.environ.clear()
         os.environ.update(program["environment"])
         if "TZ" in program["environment"]:
-            import time
-
             time.tzset()
         self.entry_name = os.fsencode(absolute)
         opened = self.open_file(self.entry_name, b"rb")
@@ -192,15 +220,11 @@ class Child:
             del sys.__interactivehook__
         else:
             sys.__interactivehook__ = self.interactive_hook
-        # As at a terminal: a line is written when it is complete. stdin and stderr are as they should be.
-        stream = open(1, "w", buffering=1, closefd=False, encoding=sys.stdout.encoding, errors=sys.stdout.errors)
-        stream.buffer.raw.name = "<stdout>"
-        stream.mode = "w"
-        sys.stdout = sys.__stdout__ = stream
+        self.preimports.renew()
         main = sys.modules["__main__"].__dict__
         for name in [name for name in main if name not in MAIN_NAMES]:
             del main[name]
-        for name in [name for name in sys.modules if name not in BASELINE_MODULES]:
+        for name in [name for name in sys.modules if name not in self.preimports.modules]:
             del sys.modules[name]
         # The calls of the hook and of the function in it count as depth of recursion; the program begins at none.
         self.leave_recursive_call()
@@ -229,9 +253,12 @@ class Child:
 
     def is_archive(self, path):
         """Asks what CPython's main asks of every file, and leaves the same in sys.path_importer_cache."""
-        for known in [known for known in sys.path_importer_cache if known not in BASELINE_IMPORTER_PATHS]:
+        for known in [known for known in sys.path_importer_cache if known not in self.preimports.importer_paths]:
             del sys.path_importer_cache[known]
         return self.importer_of(path) is not None
+
+    def could_differ(self, path):
+        return self.preimports.could_differ(os.path.dirname(os.path.realpath(path)))
 
     def run_for_the_last_value(self, path):
         """Runs the file so that the value of its last expression is known. Does not return.
@@ -349,4 +376,4 @@ class Child:
         return KEYBOARD_INTERRUPT_STATUS
 
 
-CHILD = Child()
+CHILD = Child(Preimports(PREIMPORTS))

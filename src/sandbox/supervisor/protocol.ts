@@ -8,10 +8,11 @@
  */
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
+import type { SandboxShape } from '../../domain/plan.ts';
 import frameTypes from './frame-types.json' with { type: 'json' };
 
 export const FRAME = frameTypes;
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /** Longest frame a supervisor sends: an exit frame with a megabyte of value, all of it escaped. */
 export const FRAME_BYTES_MAX = 8 << 20;
@@ -80,7 +81,12 @@ export class FrameDecoder {
   }
 }
 
-const helloSchema = z.object({ protocol: z.number(), python: z.string().max(40) });
+const helloSchema = z.object({
+  protocol: z.number(),
+  python: z.string().max(40),
+  /** Why the modules of the shape are not all imported. */
+  problem: z.string().max(500),
+});
 const omittedSchema = z.object({ stream: z.enum(['stdout', 'stderr']), bytes: z.int().nonnegative() });
 const refusedSchema = z.object({ code: z.enum(['project_too_large', 'sandbox_failed']), detail: z.string().max(500) });
 const exitSchema = z
@@ -124,21 +130,30 @@ export const parseOmitted = (frame: Frame) => parseJson(omittedSchema, frame);
 export const parseRefused = (frame: Frame) => parseJson(refusedSchema, frame);
 export const parseExit = (frame: Frame) => parseJson(exitSchema, frame);
 
-/** What PID 1 runs after child.py, in this order and in one namespace. */
+/** What runs in PID 1 and in the child it forks at the end of the last of them. */
+const CHILD_FILES = ['baseline', 'preimports', 'child'] as const;
+/** What PID 1 runs after these, in this order and in the same namespace. */
 const SUPERVISOR_FILES = ['host_link', 'unpacker', 'program_output', 'accounting', 'supervisor'] as const;
 
 /**
- * The command of every container: Python with the sources of child.py and of the
- * supervisor as arguments. They run in a namespace of their own, so `__main__`
- * stays empty for the program; in the child, the command ends after the first.
+ * The command of every container: Python with the sources of this folder as
+ * arguments. They run in a namespace of their own, so `__main__` stays empty for
+ * the program; in the child, the command ends after child.py. The last argument is
+ * the shape's own: see preimportsArgument.
  */
 export function supervisorCommand(): readonly string[] {
   const source = (name: string) => readFileSync(new URL(`./${name}.py`, import.meta.url), 'utf8');
+  const files = String(CHILD_FILES.length + 1);
   const bootstrap = [
     'import sys',
-    `n={'__name__':'supervisor','FRAME_TYPES':${JSON.stringify(frameTypes)}}`,
-    "exec(compile(sys.argv[1],'<child>','exec'),n)",
-    "n['CHILD'].pid and[exec(compile(s,'<supervisor>','exec'),n)for s in sys.argv[2:]]",
+    `n={'__name__':'supervisor','FRAME_TYPES':${JSON.stringify(frameTypes)},'PREIMPORTS':sys.argv[-1]}`,
+    `for s in sys.argv[1:${files}]:exec(compile(s,'<child>','exec'),n)`,
+    `n['CHILD'].pid and[exec(compile(s,'<supervisor>','exec'),n)for s in sys.argv[${files}:-1]]`,
   ].join('\n');
-  return ['python3', '-c', bootstrap, source('child'), ...SUPERVISOR_FILES.map(source)];
+  return ['python3', '-c', bootstrap, ...CHILD_FILES.map(source), ...SUPERVISOR_FILES.map(source)];
+}
+
+/** What preimports.py reads: the number of threads a library may start, then the modules. */
+export function preimportsArgument({ preimports, cpus }: Pick<SandboxShape, 'preimports' | 'cpus'>): string {
+  return [String(Math.max(1, Math.ceil(cpus))), ...preimports].join(' ');
 }

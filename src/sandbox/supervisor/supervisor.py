@@ -11,7 +11,6 @@ made non-dumpable before anything untrusted exists: /proc/1/fd and ptrace are th
 closed to the child. It decides nothing about isolation, which is the container's.
 """
 
-import ctypes
 import errno
 import fcntl
 import json
@@ -23,13 +22,11 @@ import select
 import sys
 import time
 
-PROTOCOL = 1
-WORK = "/work"
+PROTOCOL = 2
 # How long to wait for killed processes to be gone, and for their pipes to end.
 REAP_GRACE_S = 2.0
 CPU_POLL_S = 0.1
 
-PR_SET_DUMPABLE = 4
 F_SETPIPE_SZ = 1031
 PIPE_CAPACITY_BYTES = 262144
 
@@ -45,6 +42,8 @@ def program_of(plan, environment):
     fresh = (
         plan["commandChain"]
         or entry["kind"] == "module"
+        # Read by libraries when they are imported, which has happened.
+        or (CHILD.preimports.names and plan["environment"])
         or any(name.startswith(("PYTHON", "LC_", "LANG", "MALLOC_", "GLIBC_")) for name in plan["environment"])
         or not entry["path"].endswith(".py")
         or not os.path.isfile(os.path.join(WORK, entry["path"]))
@@ -110,14 +109,6 @@ class Run:
             (resource.RLIMIT_CORE, (0, 0)),
         ]
 
-    def prefer_the_program(self):
-        """Makes the kernel choose the program, not this process, when memory runs out."""
-        try:
-            with open("/proc/%d/oom_score_adj" % CHILD.pid, "w") as file:
-                file.write("1000")
-        except OSError:
-            pass
-
     def environment(self):
         environment = dict(os.environ)
         environment.pop("HOSTNAME", None)
@@ -125,12 +116,11 @@ class Run:
         return environment
 
     def go(self):
-        self.prefer_the_program()
         program = marshal.dumps(dict(program_of(self.plan, self.environment()), rlimits=self.rlimits()))
         view = memoryview(program)
         while view:
-            view = view[os.write(CHILD.go_write, view) :]
-        os.close(CHILD.go_write)
+            view = view[os.write(CHILD.go, view) :]
+        os.close(CHILD.go)
 
     def relay(self):
         """Passes bytes both ways until the program's first process has ended or a limit is met."""
@@ -262,10 +252,13 @@ class Run:
         )
 
 
-def close_to_the_child():
-    """Makes this process non-dumpable: its /proc files become root's (prctl(2), proc(5))."""
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "PR_SET_DUMPABLE")
+def prefer_the_program():
+    """Makes the kernel choose the program, not this process, when memory runs out."""
+    try:
+        with open("/proc/%d/oom_score_adj" % CHILD.pid, "w") as file:
+            file.write("1000")
+    except OSError:
+        pass
 
 
 def supervise():
@@ -275,14 +268,16 @@ def supervise():
         signal.signal(number, signal.SIG_DFL if number == signal.SIGINT else signal.SIG_IGN)
     signal.set_wakeup_fd(WAKE_WRITE, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
-    close_to_the_child()
+    set_dumpable(0)
+    prefer_the_program()
     for descriptor in (CHILD.stdout_read, CHILD.stderr_read):
         try:
             fcntl.fcntl(descriptor, F_SETPIPE_SZ, PIPE_CAPACITY_BYTES)
         except OSError:
             pass
     os.chdir(WORK)
-    host.send_json("HELLO", {"protocol": PROTOCOL, "python": "%d.%d.%d" % sys.version_info[:3]})
+    problem = CHILD.await_ready()
+    host.send_json("HELLO", {"protocol": PROTOCOL, "python": "%d.%d.%d" % sys.version_info[:3], "problem": problem})
     run = Run(host)
     poller = select.poll()
     poller.register(0, select.POLLIN)

@@ -41,6 +41,7 @@ function setup(run: Run, change: Partial<ExecutionsOptions> = {}, queueMax = 2) 
     store,
     storage: { directoryOf: () => '/nowhere' },
     resolveImage: () => Promise.resolve({ reference: 'a', id: 'sha256:a' }),
+    preimportsOffered: () => [],
     startSandbox: () =>
       Promise.resolve({
         sandbox: { run: (_plan, _project, sink, signal) => run(sink, signal) } as Lease['sandbox'],

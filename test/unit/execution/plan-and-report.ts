@@ -13,6 +13,7 @@ export const PLAN: RunPlan = {
     cpus: 1,
     workBytes: 1,
     tmpBytes: 1,
+    preimports: [],
   },
   entryPoint: { kind: 'script', path: 'main.py' },
   args: [],

@@ -18,6 +18,7 @@ const SHAPE: SandboxShape = {
   cpus: 0.5,
   workBytes: 32 << 20,
   tmpBytes: 8 << 20,
+  preimports: [],
 };
 const spec = (shape: Partial<SandboxShape> = {}) =>
   containerSpec(

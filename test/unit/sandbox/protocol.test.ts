@@ -129,7 +129,11 @@ describe('the exit frame', () => {
 });
 
 test('the other frames are checked as well', () => {
-  expect(parsed(parseHello, { protocol: 1, python: '3.11.2' })).toEqual({ protocol: 1, python: '3.11.2' });
+  expect(parsed(parseHello, { protocol: 1, python: '3.11.2', problem: '' })).toEqual({
+    protocol: 1,
+    python: '3.11.2',
+    problem: '',
+  });
   expect(() => parsed(parseHello, { protocol: '1', python: '' })).toThrow(ProtocolError);
   expect(() => parsed(parseHello, { protocol: 1, python: 'x'.repeat(41) })).toThrow(ProtocolError);
   expect(parsed(parseOmitted, { stream: 'stdout', bytes: 1 })).toEqual({ stream: 'stdout', bytes: 1 });

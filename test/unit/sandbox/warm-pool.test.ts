@@ -15,6 +15,7 @@ const SHAPE: SandboxShape = {
   cpus: 1,
   workBytes: 10,
   tmpBytes: 10,
+  preimports: [],
 };
 const never = new AbortController().signal;
 

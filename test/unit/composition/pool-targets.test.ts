@@ -1,0 +1,63 @@
+/** What the pool settings mean, and what they cannot mean. */
+import { describe, expect, test } from 'vitest';
+import { poolWishes } from '../../../src/composition/pool-targets.ts';
+import { ConfigError, parseConfig } from '../../../src/config/config.ts';
+
+const wishes = (settings: Record<string, string>) =>
+  poolWishes(parseConfig({ PYEXEC_DEFAULT_IMAGE: 'base', ...settings }));
+
+describe('sizes', () => {
+  test.each([
+    ['3', { min: 3, max: 3 }],
+    ['0', { min: 0, max: 0 }],
+    ['2-8', { min: 2, max: 8 }],
+    ['0-256', { min: 0, max: 256 }],
+  ])('%s', (text, size) => {
+    expect(wishes({ PYEXEC_POOL_SIZE: text })).toEqual([{ image: 'base', preimports: [], ...size }]);
+  });
+
+  test.each(['257', '8-2', '1-257'])('%s is refused', (text) => {
+    expect(() => wishes({ PYEXEC_POOL_SIZE: text })).toThrow(ConfigError);
+  });
+
+  test('of further images; the last one said of an image holds', () => {
+    expect(wishes({ PYEXEC_POOL_SIZE: '1', PYEXEC_POOL_IMAGES: 'a:v1=2-3,base=5' })).toEqual([
+      { image: 'base', preimports: [], min: 5, max: 5 },
+      { image: 'a:v1', preimports: [], min: 2, max: 3 },
+    ]);
+  });
+});
+
+describe('modules', () => {
+  test('are listed with their image and their number', () => {
+    expect(
+      wishes({ PYEXEC_POOL_SIZE: '0', PYEXEC_POOL_PREIMPORTS: 'a:1=numpy+matplotlib.pyplot:2, a:1=numpy:1-4' }).slice(
+        1,
+      ),
+    ).toEqual([
+      { image: 'a:1', preimports: ['numpy', 'matplotlib.pyplot'], min: 2, max: 2 },
+      { image: 'a:1', preimports: ['numpy'], min: 1, max: 4 },
+    ]);
+  });
+
+  test.each([
+    'a',
+    'a=numpy',
+    'a=:1',
+    '=numpy:1',
+    'a=numpy:',
+    'a=numpy:many',
+    'a=num-py:1',
+    'a=numpy;import os:1',
+    'a=.numpy:1',
+    'a=numpy.:1',
+    'a=numpy+:1',
+    'a=numpy+numpy:1',
+    'a=numpy:1:2',
+    'a=b=c:1',
+    'a=b+c:1,a=c+b:2',
+    `a=${Array.from({ length: 17 }, (_, index) => `m${String(index)}`).join('+')}:1`,
+  ])('%s is refused', (text) => {
+    expect(() => wishes({ PYEXEC_POOL_PREIMPORTS: text })).toThrow(/^PYEXEC_POOL_PREIMPORTS: /);
+  });
+});

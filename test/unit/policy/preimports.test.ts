@@ -1,0 +1,48 @@
+/** Which pre-imports a program gets. */
+import { describe, expect, test } from 'vitest';
+import { choosePreimports, mayUsePreimports } from '../../../src/policy/preimports.ts';
+import { PLAN } from '../execution/plan-and-report.ts';
+
+const OFFERS = [['numpy', 'pandas', 'matplotlib.pyplot'], ['numpy'], ['scipy', 'numpy']];
+
+describe('choosing', () => {
+  test.each([
+    [[], []],
+    [['json'], []],
+    [['numpy'], ['numpy']],
+    [['pandas'], ['numpy', 'pandas', 'matplotlib.pyplot']],
+    [['matplotlib'], ['numpy', 'pandas', 'matplotlib.pyplot']],
+    [
+      ['numpy', 'scipy'],
+      ['scipy', 'numpy'],
+    ],
+    [
+      ['numpy', 'pandas', 'json'],
+      ['numpy', 'pandas', 'matplotlib.pyplot'],
+    ],
+  ])('a program that imports %j gets %j', (imported, chosen) => {
+    expect(choosePreimports(OFFERS, new Set(imported))).toEqual(chosen);
+  });
+
+  test('of nothing there is nothing', () => {
+    expect(choosePreimports([], new Set(['numpy']))).toEqual([]);
+  });
+});
+
+describe('a plan that libraries could read from while they are imported, or that needs a new interpreter', () => {
+  test.each([
+    [{ environment: { A: '' } }],
+    [{ commandChain: ['true'] }],
+    [{ entryPoint: { kind: 'module' as const, name: 'main' } }],
+    [{ entryPoint: { kind: 'script' as const, path: 'app' } }],
+  ])('%j has none', (change) => {
+    const plain = {
+      ...PLAN,
+      entryPoint: { kind: 'script' as const, path: 'main.py' },
+      environment: {},
+      commandChain: [],
+    };
+    expect(mayUsePreimports(plain)).toBe(true);
+    expect(mayUsePreimports({ ...plain, ...change })).toBe(false);
+  });
+});
