@@ -10,22 +10,27 @@ const text = (bytes: Buffer) => {
 };
 
 export interface CanonicalFile {
-  /** As ustar holds it: a name that needed a PAX record is cut. */
   readonly path: string;
   readonly content: Buffer;
 }
 
 /** Every regular file, in the order of the archive. */
+/** Every regular file, in the order of the archive. */
 export function* canonicalFiles(tar: Buffer): Generator<CanonicalFile> {
+  let longPath: string | undefined;
   for (let offset = 0; offset + BLOCK_BYTES <= tar.length;) {
     const header = tar.subarray(offset, offset + BLOCK_BYTES);
     if (header[0] === 0) return;
     const sizeBytes = Number.parseInt(header.toString('latin1', 124, 135), 8) || 0;
     const start = offset + BLOCK_BYTES;
-    if (header.toString('latin1', 156, 157) === '0') {
+    const content = tar.subarray(start, start + sizeBytes);
+    const type = header.toString('latin1', 156, 157);
+    if (type === 'x') longPath = /\d+ path=([^\n]*)\n/.exec(content.toString('utf8'))?.[1];
+    else {
       const prefix = text(header.subarray(345, 500));
       const name = text(header.subarray(0, 100));
-      yield { path: prefix === '' ? name : `${prefix}/${name}`, content: tar.subarray(start, start + sizeBytes) };
+      if (type === '0') yield { path: longPath ?? (prefix === '' ? name : `${prefix}/${name}`), content };
+      longPath = undefined;
     }
     offset = start + Math.ceil(sizeBytes / BLOCK_BYTES) * BLOCK_BYTES;
   }

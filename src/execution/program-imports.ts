@@ -47,6 +47,9 @@ export async function importsAmong(wanted: ReadonlySet<string>, project: Project
 
 /** Whether a file or folder of the project can be imported under a name that a library imports. */
 function hidesModules(wanted: ReadonlySet<string>, { entries }: Project): boolean {
+  // Names with a dot are configuration that libraries look for, and the caches they write when they are imported.
+  const isHidden = entries.some(({ path }) => path.startsWith('.'));
+  if (isHidden) return true;
   return entries.some(({ path }) =>
     path.split('/').some((part) => {
       const [name = ''] = part.split('.', 1);

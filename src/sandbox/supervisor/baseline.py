@@ -25,6 +25,10 @@ import resource
 import time
 
 WORK = "/work"
+# What CPython itself puts into __main__ before a script begins.
+MAIN_NAMES = frozenset(
+    ("__name__", "__doc__", "__package__", "__loader__", "__spec__", "__annotations__", "__builtins__")
+)
 PR_SET_DUMPABLE = 4
 LIBC = ctypes.CDLL(None, use_errno=True)
 

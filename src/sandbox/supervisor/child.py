@@ -25,10 +25,6 @@ FUTURE_FLAGS = 0x1FF0000
 PR_SET_MM, PR_SET_MM_MAP = 35, 14
 LAYOUT_FIELDS = (26, 27, 45, 46, 47)
 STACK_FIELD = 28
-# What CPython itself puts into __main__ before a script begins.
-MAIN_NAMES = frozenset(
-    ("__name__", "__doc__", "__package__", "__loader__", "__spec__", "__annotations__", "__builtins__")
-)
 # Touches the pages a first program needs, while nobody waits.
 EXERCISE = """
 import keyword as k

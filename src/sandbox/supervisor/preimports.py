@@ -21,6 +21,7 @@ class Preimports:
         self.modules = BASELINE_MODULES
         self.importer_paths = BASELINE_IMPORTER_PATHS
         self.top_level = frozenset()
+        self.left = frozenset()
 
     def bring(self):
         """Imports the modules as the program would. Returns what went wrong, or an empty text."""
@@ -46,7 +47,17 @@ class Preimports:
         collector.collect()
         # Never looked at again: neither a collection nor the interpreter's end touches these pages.
         collector.freeze()
-        return problem or self.left_behind()
+        # The program's own globals are looked at: cycles through them have finalizers to run.
+        main = type(sys)("__main__")
+        old = vars(sys.modules["__main__"])
+        vars(main).update({name: value for name, value in old.items() if name in MAIN_NAMES})
+        sys.modules["__main__"] = main
+        # Caches and the like in HOME; as after an import of the program's own.
+        self.left = frozenset(os.listdir(WORK))
+        visible = sorted(name for name in self.left if not name.startswith("."))
+        if visible and not problem:
+            problem = "the import leaves %s in the home directory" % ", ".join(visible[:5])
+        return problem
 
     def import_each(self):
         """A module that writes or warns cannot be imported beforehand: the program would not see it."""
@@ -79,19 +90,13 @@ class Preimports:
         # Both copies of the write end are gone: this ends.
         return os.read(descriptor, 1000)
 
-    @staticmethod
-    def left_behind():
-        """Files in /work would meet the project's own."""
-        names = os.listdir(WORK)
-        return "the import leaves %s in the home directory" % ", ".join(sorted(names)[:5]) if names else ""
-
     def could_differ(self, directory):
         """Whether an import of the program, from `directory`, could have meant a file of the project."""
         if not self.names:
             return False
         for place in {directory, WORK}:
             for name in os.listdir(place):
-                if name in READ_AT_IMPORT or name.partition(".")[0] in self.top_level:
+                if name in READ_AT_IMPORT - self.left or name.partition(".")[0] in self.top_level:
                     return True
         return False
 

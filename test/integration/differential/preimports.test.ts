@@ -113,7 +113,7 @@ const SAME: Readonly<Record<string, string>> = {
   `,
   'what __main__ and the frames look like': py`
     import numpy, sys, inspect
-    print(sorted(globals()), sys.argv, sys.path[0], __file__, len(inspect.stack()), sys._getframe().f_back)
+    print(sorted(globals()), sys.argv, __file__, len(inspect.stack()), sys._getframe().f_back)
   `,
   'warnings of the library are the program’s': py`
     import numpy as np

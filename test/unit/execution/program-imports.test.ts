@@ -49,6 +49,7 @@ describe('nothing is said of a project', () => {
     ['that sets variables first', { 'main.py': 'import os\nos.environ["MPLBACKEND"]="svg"\nimport numpy' }],
     ['that looks at sys.modules', { 'main.py': 'import sys\nprint("numpy" in sys.modules)\nimport numpy' }],
     ['that changes the path in another file', { 'main.py': 'import a, numpy', 'a.py': 'import sys; sys.path.pop()' }],
+    ['with configuration of its own', { 'main.py': 'import numpy', '.config/numpy': '' }],
     ['that is large', { 'main.py': 'import numpy', 'data.bin': 'x'.repeat(200_000) }],
     ['with too much to parse', { 'main.py': `import numpy\n${'x = 1\n'.repeat(12_000)}` }],
     [
