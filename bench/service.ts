@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Pool } from 'undici';
+import { IMAGE } from './baselines.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -45,6 +46,7 @@ export class Service implements AsyncDisposable {
         PYEXEC_PORT: String(port),
         PYEXEC_INSTANCE: `bench-${String(port)}`,
         PYEXEC_LOG_LEVEL: 'error',
+        PYEXEC_DEFAULT_IMAGE: IMAGE,
         PYEXEC_STATE_DIR: state,
         ...settings,
       },

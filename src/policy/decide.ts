@@ -12,6 +12,7 @@ import type { Project } from '../domain/project.ts';
 import { commandChain } from './command-chain.ts';
 import { chooseEntryPoint } from './entry-point.ts';
 import { checkEnvironment } from './environment.ts';
+import { threadCounts } from './thread-counts.ts';
 
 export interface OperatorPolicy {
   readonly defaults: Limits;
@@ -160,7 +161,7 @@ export function decide(
     entryPoint,
     args: request.args,
     stdin: request.stdin,
-    environment: request.environment,
+    environment: { ...threadCounts(limits.cpus), ...request.environment },
     commandChain: commandChain(request.preCommands, entryPoint, request.args),
     wantsLastValue: request.wantsLastValue ?? false,
     limits,

@@ -40,6 +40,10 @@ const ENVIRONMENT: Readonly<Record<string, string>> = {
   HOME: '/work',
   LANG: 'C.UTF-8',
   PYTHONUNBUFFERED: '1',
+  // What libraries keep for a next time there will not be: not in /work, which is the program's. Matplotlib
+  // makes its folder while it is imported, so it gets one that is there.
+  MPLCONFIGDIR: '/tmp',
+  XDG_CACHE_HOME: '/tmp/.cache',
 };
 
 /** The tmpfs options of one mount: sized in bytes and inodes, owned by the program, no devices, no setuid. */

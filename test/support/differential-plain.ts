@@ -14,6 +14,7 @@ import { containerSpec } from '../../src/sandbox/container-spec.ts';
 import { DockerDaemon } from '../../src/sandbox/docker-daemon.ts';
 import type { Limits } from '../../src/domain/limits.ts';
 import type { RunRequest } from '../../src/domain/plan.ts';
+import { threadCounts } from '../../src/policy/thread-counts.ts';
 import { LABEL } from '../../src/sandbox/container-labels.ts';
 import type { Ending, Files } from './differential-program.ts';
 
@@ -168,7 +169,8 @@ export class PlainPython implements AsyncDisposable {
       { name: `plain-python-${randomUUID()}`, labels, uid: UID },
       { ...settings, command: ['python3', '-c', DRIVER], dnsServers: [] },
     );
-    const id = await daemon.create(spec);
+    const threads = Object.entries(threadCounts(limits.cpus)).map(([name, value]) => `${name}=${value}`);
+    const id = await daemon.create({ ...spec, Env: [...(spec.Env ?? []), ...threads] });
     const plain = new PlainPython(daemon, id, await daemon.attach(id));
     await daemon.start(id);
     return plain;

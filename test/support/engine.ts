@@ -11,6 +11,7 @@ import { parseConfig } from '../../src/config/config.ts';
 import type { Execution } from '../../src/domain/execution.ts';
 import type { RunRequest } from '../../src/domain/plan.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
+import { SLIM } from './images.ts';
 import { temporaryStateDirectory } from './state-directory.ts';
 
 export type Files = Readonly<Record<string, string | Uint8Array>>;
@@ -28,6 +29,7 @@ export async function startEngine(settings: Readonly<Record<string, string>> = {
     PYEXEC_INSTANCE: `test-${randomUUID()}`,
     PYEXEC_STATE_DIR: state.path,
     PYEXEC_POOL_SIZE: '0',
+    PYEXEC_DEFAULT_IMAGE: SLIM,
     ...settings,
   });
   const engine = await buildEngine(config, createLogger(process.env['TEST_LOG_LEVEL'] ?? 'silent'));

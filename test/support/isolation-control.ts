@@ -12,6 +12,7 @@ import type Docker from 'dockerode';
 import { parseConfig } from '../../src/config/config.ts';
 import { AttachDemultiplexer } from '../../src/sandbox/attach-demultiplexer.ts';
 import { containerSpec } from '../../src/sandbox/container-spec.ts';
+import { SLIM } from './images.ts';
 import { factsOf, type Facts } from './isolation-probe.ts';
 import { docker } from './isolation-sandbox.ts';
 
@@ -137,8 +138,8 @@ function controlSpec(code: string, options: ControlOptions): Spec {
   const config = parseConfig({});
   const spec = containerSpec(
     {
-      image: config.PYEXEC_DEFAULT_IMAGE,
-      imageId: config.PYEXEC_DEFAULT_IMAGE,
+      image: SLIM,
+      imageId: SLIM,
       runtime: options.runtime ?? 'runc',
       network: options.network ?? 'none',
       memoryBytes: 512 * MIB,

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { createServer, type AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { SLIM } from './images.ts';
 import { temporaryStateDirectory } from './state-directory.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
@@ -76,6 +77,7 @@ export class ServiceProcess implements AsyncDisposable {
     const instance = settings['PYEXEC_INSTANCE'] ?? `test-${randomUUID()}`;
     const { child, ended } = launch({
       PYEXEC_POOL_SIZE: '0',
+      PYEXEC_DEFAULT_IMAGE: SLIM,
       PYEXEC_LOG_LEVEL: 'warn',
       ...settings,
       PYEXEC_PORT: port,

@@ -18,7 +18,7 @@ export const SANDBOXES_SETTINGS = {
   },
   PYEXEC_DEFAULT_IMAGE: {
     schema: text,
-    fallback: 'pyexec/slim:latest',
+    fallback: 'pyexec/data:latest',
     about: 'Image used when a request names none.',
   },
   PYEXEC_ALLOWED_IMAGES: {

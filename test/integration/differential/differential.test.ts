@@ -15,6 +15,7 @@ import type { Limits } from '../../../src/domain/limits.ts';
 import { PlainPython } from '../../support/differential-plain.ts';
 import type { Ending, Files, Program } from '../../support/differential-program.ts';
 import { runRequest, startEngine, type TestEngine } from '../../support/engine.ts';
+import { SLIM } from '../../support/images.ts';
 import { PROGRAMS } from './programs/all.ts';
 
 const LIMITS: Limits = {
@@ -28,7 +29,7 @@ const LIMITS: Limits = {
   cpus: 1,
 };
 
-const config = parseConfig({ PYEXEC_DEFAULT_IMAGE: process.env['PYEXEC_DEFAULT_IMAGE'] });
+const config = parseConfig({ PYEXEC_DEFAULT_IMAGE: process.env['PYEXEC_DEFAULT_IMAGE'] ?? SLIM });
 
 let engine: TestEngine;
 let plain: PlainPython;

@@ -3,6 +3,7 @@
  * for: nothing of the service, the daemon or the host.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { threadCounts } from '../../../src/policy/thread-counts.ts';
 import { controlFacts } from '../../support/isolation-control.ts';
 import { probe } from '../../support/isolation-probe.ts';
 import { sandboxForFile } from '../../support/isolation-sandbox.ts';
@@ -18,7 +19,10 @@ facts['HOME'] = os.environ.get('HOME')
 facts['secret'] = ${JSON.stringify(SECRET)} in ''.join(os.environ.values()) + ''.join(initial)
 `);
 
-const OURS = ['HOME', 'LANG', 'PATH', 'PYTHONUNBUFFERED', 'USER'];
+const OURS = [
+  ...['HOME', 'LANG', 'MPLCONFIGDIR', 'PATH', 'PYTHONUNBUFFERED', 'USER', 'XDG_CACHE_HOME'],
+  ...Object.keys(threadCounts(1)),
+].sort();
 
 describe('environment', () => {
   beforeAll(() => {

@@ -8,6 +8,7 @@
  */
 import { release } from 'node:os';
 import { describe, expect, it } from 'vitest';
+import { threadCounts } from '../../../src/policy/thread-counts.ts';
 import { encodeJsonFrame, FRAME } from '../../../src/sandbox/supervisor/protocol.ts';
 import { controlFacts } from '../../support/isolation-control.ts';
 import { probe } from '../../support/isolation-probe.ts';
@@ -85,7 +86,10 @@ attempt('give a file away', lambda: (open('/work/f', 'w').close(), os.chown('/wo
     expect(facts).toEqual({
       capabilities: 0,
       'root user': false,
-      environment: ['HOME', 'LANG', 'PATH', 'PYTHONUNBUFFERED', 'USER'],
+      environment: [
+        ...['HOME', 'LANG', 'MPLCONFIGDIR', 'PATH', 'PYTHONUNBUFFERED', 'USER', 'XDG_CACHE_HOME'],
+        ...Object.keys(threadCounts(1)),
+      ].sort(),
       descriptors: 4,
       '/': false,
       '/etc': false,

@@ -6,7 +6,11 @@ import { Door } from '../../support/python-executor-requests.ts';
 
 let door: Door;
 beforeAll(async () => {
-  door = await Door.open({ PYEXEC_PYTHON_IMAGES: '3.12=pyexec/slim,3.14=pyexec/not-on-this-machine' });
+  door = await Door.open({
+    PYEXEC_PYTHON_IMAGES: '3.12=pyexec/slim,3.14=pyexec/not-on-this-machine',
+    // Other versions of Python this machine may have images of are not the tests'.
+    PYEXEC_ALLOWED_IMAGES: 'pyexec/slim:latest,pyexec/data:latest',
+  });
 });
 afterAll(() => door[Symbol.asyncDispose]());
 

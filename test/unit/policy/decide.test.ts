@@ -4,6 +4,7 @@ import { ServiceError } from '../../../src/domain/errors.ts';
 import type { LimitName, Limits } from '../../../src/domain/limits.ts';
 import type { RunRequest } from '../../../src/domain/plan.ts';
 import type { Project } from '../../../src/domain/project.ts';
+import { threadCounts } from '../../../src/policy/thread-counts.ts';
 import { decide, defaultShape, type OperatorPolicy } from '../../../src/policy/decide.ts';
 
 const MIB = 2 ** 20;
@@ -81,6 +82,17 @@ const SMALLEST: Limits = {
   open_files: 16,
   cpus: 0.05,
 };
+
+describe('environment', () => {
+  test('libraries start as many threads as the run has processors, unless the caller says otherwise', () => {
+    expect(plan({ limits: { cpus: 2 } }).environment).toEqual(threadCounts(2));
+    expect(plan({ environment: { OMP_NUM_THREADS: '3', A: 'b' } }).environment).toEqual({
+      ...threadCounts(POLICY.defaults.cpus),
+      OMP_NUM_THREADS: '3',
+      A: 'b',
+    });
+  });
+});
 
 describe('limits', () => {
   test('without a wish the operator’s defaults', () => {
