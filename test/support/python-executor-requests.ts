@@ -4,6 +4,7 @@
  */
 import { startService, type ExampleService } from './examples-service.ts';
 import { formOf, metadataPart, tarPart } from './python-executor-client.ts';
+import { SLIM } from './images.ts';
 import { plainTar } from './python-executor-tars.ts';
 
 export interface Answer {
@@ -35,7 +36,7 @@ export class Door implements AsyncDisposable {
   }
 
   static async open(settings: Readonly<Record<string, string>> = {}): Promise<Door> {
-    return new Door(await startService({ PYEXEC_POOL_SIZE: '3', ...settings }));
+    return new Door(await startService({ PYEXEC_POOL_SIZE: '3', PYEXEC_DEFAULT_IMAGE: SLIM, ...settings }));
   }
 
   get url(): string {
