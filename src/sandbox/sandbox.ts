@@ -14,6 +14,7 @@ import type { OutputStream } from '../domain/events.ts';
 import type { RunPlan, SandboxShape } from '../domain/plan.ts';
 import type { Project } from '../domain/project.ts';
 import { AttachDemultiplexer } from './attach-demultiplexer.ts';
+import { ArtifactFrames, type ArtifactSink } from './artifact-frames.ts';
 import type { DockerDaemon } from './docker-daemon.ts';
 import {
   encodeFrame,
@@ -32,6 +33,8 @@ import {
 
 /** How long after its own deadline the supervisor may take to report, before the host kills the container. */
 const BACKSTOP_GRACE_MS = 5_000;
+/** How much longer it may take where there are artifacts to collect (ARTIFACT_DEADLINE_S, and their way here). */
+const ARTIFACT_GRACE_MS = 5_000;
 /** How long a cancelled run has to report by itself. */
 const CANCEL_GRACE_MS = 700;
 const HELLO_DEADLINE_MS = 30_000;
@@ -52,6 +55,8 @@ export interface RunSink {
   started(): void;
   output(stream: OutputStream, data: Buffer): void | Promise<void>;
   omitted(stream: OutputStream, bytes: number): void;
+  /** The files the run left, one after the other: a header, then `size` bytes. Absent: nobody takes any. */
+  readonly artifacts?: ArtifactSink;
 }
 
 /** How the run ended, as observed. */
@@ -73,6 +78,7 @@ async function* requestFrames(token: string, plan: RunPlan, project: Project): A
     wantsLastValue,
     limits,
     onOverflow,
+    artifacts: plan.artifacts ?? null,
   });
   for await (const chunk of project.read()) yield encodeFrame(FRAME.ARCHIVE, chunk);
   for (let offset = 0; offset < plan.stdin.length; offset += WRITE_BYTES) {
@@ -205,7 +211,8 @@ export class Sandbox {
       signal.throwIfAborted();
       signal.addEventListener('abort', cancel, { once: true });
       const ending = this.#relay(plan, sink, () => {
-        timers.push(setTimeout(endByForce, plan.limits.wall_ms + BACKSTOP_GRACE_MS, 'wall_ms'));
+        const graceMs = BACKSTOP_GRACE_MS + (plan.artifacts ? ARTIFACT_GRACE_MS : 0);
+        timers.push(setTimeout(endByForce, plan.limits.wall_ms + graceMs, 'wall_ms'));
       });
       ending.catch(() => undefined);
       await this.#send(plan, project, signal);
@@ -252,6 +259,7 @@ export class Sandbox {
   async #relay(plan: RunPlan, sink: RunSink, onStarted: () => void): Promise<ExitReport | undefined> {
     const received = { stdout: 0, stderr: 0 };
     let hasStarted = false;
+    const artifacts = new ArtifactFrames(plan, sink.artifacts, this.#token);
     for (;;) {
       const frame = await this.#next();
       if (!frame) return undefined;
@@ -277,6 +285,11 @@ export class Sandbox {
           sink.omitted(stream, bytes);
           break;
         }
+        case FRAME.ARTIFACT:
+        case FRAME.ARTIFACT_DATA:
+        case FRAME.ARTIFACTS_SKIPPED:
+          await artifacts.take(frame);
+          break;
         case FRAME.REFUSED: {
           if (hasStarted) throw new ProtocolError('a refusal after the start');
           const { code, detail } = parseRefused(frame);
@@ -286,6 +299,7 @@ export class Sandbox {
         case FRAME.EXIT: {
           const report = parseExit(frame);
           if (report.token !== this.#token) throw new ProtocolError('an exit frame that is not the supervisor’s');
+          await artifacts.finish();
           return report;
         }
         default:

@@ -56,11 +56,11 @@ class Host:
                     self.outgoing[0] = memoryview(first)[written:]
                     written = 0
 
-    def flush(self, deadline):
-        """Waits until everything is sent, the host is gone or the deadline has passed."""
+    def flush(self, deadline, leave_bytes=0):
+        """Waits until all but `leave_bytes` is sent, the host is gone or the deadline has passed."""
         poller = select.poll()
         poller.register(1, select.POLLOUT)
-        while self.outgoing and not self.closed and time.monotonic() < deadline:
+        while self.outgoing_bytes > leave_bytes and not self.closed and time.monotonic() < deadline:
             poller.poll(100)
             self.pump()
 

@@ -88,6 +88,25 @@ const helloSchema = z.object({
   problem: z.string().max(500),
 });
 const omittedSchema = z.object({ stream: z.enum(['stdout', 'stderr']), bytes: z.int().nonnegative() });
+const artifactSchema = z.object({
+  /** As in an exit frame: what comes without it was not sent by the supervisor. */
+  token: z.string().max(100),
+  path: z.string().min(1).max(4000),
+  size: z.int().nonnegative(),
+  executable: z.boolean(),
+});
+const artifactsSkippedSchema = z.object({
+  token: z.string().max(100),
+  skipped: z
+    .array(
+      z.object({
+        path: z.string().max(4000),
+        reason: z.enum(['not_a_regular_file', 'name', 'too_deep', 'unreadable', 'too_large', 'too_many', 'deadline']),
+      }),
+    )
+    .max(100),
+  count: z.int().nonnegative(),
+});
 const refusedSchema = z.object({ code: z.enum(['project_too_large', 'sandbox_failed']), detail: z.string().max(500) });
 const exitSchema = z
   .object({
@@ -127,13 +146,15 @@ function parseJson<T>(schema: z.ZodType<T>, frame: Frame): T {
 
 export const parseHello = (frame: Frame) => parseJson(helloSchema, frame);
 export const parseOmitted = (frame: Frame) => parseJson(omittedSchema, frame);
+export const parseArtifact = (frame: Frame) => parseJson(artifactSchema, frame);
+export const parseArtifactsSkipped = (frame: Frame) => parseJson(artifactsSkippedSchema, frame);
 export const parseRefused = (frame: Frame) => parseJson(refusedSchema, frame);
 export const parseExit = (frame: Frame) => parseJson(exitSchema, frame);
 
 /** What runs in PID 1 and in the child it forks at the end of the last of them. */
 const CHILD_FILES = ['baseline', 'preimports', 'child'] as const;
 /** What PID 1 runs after these, in this order and in the same namespace. */
-const SUPERVISOR_FILES = ['host_link', 'unpacker', 'program_output', 'accounting', 'supervisor'] as const;
+const SUPERVISOR_FILES = ['host_link', 'unpacker', 'program_output', 'accounting', 'artifacts', 'supervisor'] as const;
 
 /**
  * The command of every container: Python with the sources of this folder as

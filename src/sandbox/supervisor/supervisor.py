@@ -84,6 +84,7 @@ class Run:
             for kind, payload in self.host.receive():
                 if kind == FRAME_TYPES["RUN"]:
                     self.plan = json.loads(payload)
+                    self.unpacker.remembers = self.plan["artifacts"] is not None
                 elif kind == FRAME_TYPES["ARCHIVE"]:
                     self.unpacker.feed(payload)
                 elif kind == FRAME_TYPES["STDIN"]:
@@ -209,7 +210,7 @@ class Run:
                 self.status = status
 
     def end_everything(self):
-        """Kills what is left, waits for it, reads the pipes to their end."""
+        """Kills what is left, waits for it, reads the pipes to their end; whether nothing is left alive."""
         give_up = time.monotonic() + REAP_GRACE_S
         while True:
             try:
@@ -223,10 +224,16 @@ class Run:
                         break
             self.host.pump()
             if time.monotonic() >= give_up:
-                return
+                return not alive
             if not alive and not any(stream.open for stream in self.streams):
-                return
+                return True
             select.select([WAKE_READ], [], [], 0.001 if alive else 0)
+
+    def collect_artifacts(self):
+        """Sends what the program left, unless nobody asked, or waits any more."""
+        if self.plan["artifacts"] is not None and self.cause != "cancelled" and not self.host.closed:
+            wish, known = self.plan["artifacts"], self.unpacker.known
+            ArtifactCollector(self.host, wish, known, self.plan["token"]).collect(WORK)
 
     def report(self):
         status = self.status
@@ -247,7 +254,7 @@ class Run:
                 "value": value and value[0],
                 "exception": exception and {"type": exception[0][:200], "line": exception[1] or None},
                 "totalBytes": {stream.name: stream.total for stream in self.streams},
-                "omittedBytes": {stream.name: stream.finish() for stream in self.streams},
+                "omittedBytes": self.omitted_bytes,
             },
         )
 
@@ -297,7 +304,10 @@ def supervise():
         return
     host.send("STARTED")
     run.relay()
-    run.end_everything()
+    is_over = run.end_everything()
+    run.omitted_bytes = {stream.name: stream.finish() for stream in run.streams}
+    if is_over:
+        run.collect_artifacts()
     run.report()
     host.flush(time.monotonic() + 30)
 
