@@ -30,5 +30,10 @@ export function operatorPolicy(config: Config): OperatorPolicy {
     runtime: config.PYEXEC_RUNTIME,
     network: config.PYEXEC_NETWORK_MODE,
     stdinBytesMax: config.PYEXEC_MAX_STDIN_MB * MIB,
+    artifacts: {
+      files: config.PYEXEC_ARTIFACT_FILES,
+      bytes: config.PYEXEC_ARTIFACT_MB * MIB,
+      inlineBytes: config.PYEXEC_ARTIFACT_INLINE_KB * 1024,
+    },
   };
 }

@@ -14,6 +14,7 @@ import { PACKAGES_SETTINGS } from './settings/packages.ts';
 import { POOL_SETTINGS } from './settings/pool.ts';
 import { PYTHON_EXECUTOR_SETTINGS } from './settings/python-executor.ts';
 import { REQUESTS_SETTINGS } from './settings/requests.ts';
+import { RESULTS_SETTINGS } from './settings/results.ts';
 import { SANDBOXES_SETTINGS } from './settings/sandboxes.ts';
 import { SERVER_SETTINGS } from './settings/server.ts';
 import { defaultStateDirectory, STORAGE_SETTINGS } from './settings/storage.ts';
@@ -26,6 +27,7 @@ export const SETTING_GROUPS = {
   'Limits of a run': LIMITS_SETTINGS,
   Requests: REQUESTS_SETTINGS,
   'Packages of runs': PACKAGES_SETTINGS,
+  'What a run gives back': RESULTS_SETTINGS,
   'Warm sandboxes': POOL_SETTINGS,
   'Capacity and lifetime': CAPACITY_SETTINGS,
   'For clients of python-executor': PYTHON_EXECUTOR_SETTINGS,
@@ -39,6 +41,7 @@ export const SETTINGS = {
   ...LIMITS_SETTINGS,
   ...REQUESTS_SETTINGS,
   ...PACKAGES_SETTINGS,
+  ...RESULTS_SETTINGS,
   ...POOL_SETTINGS,
   ...CAPACITY_SETTINGS,
   ...PYTHON_EXECUTOR_SETTINGS,

@@ -42,7 +42,9 @@ export type SkipReason =
   /** There are as many as `files` already. */
   | 'too_many'
   /** The collection took too long. */
-  | 'deadline';
+  | 'deadline'
+  /** The service had no room for it. */
+  | 'storage';
 
 /** What was found and not collected. Bytes of `path` that are not UTF-8 are written as `\xNN`. */
 export interface SkippedArtifact {

@@ -32,6 +32,8 @@ export const ERRORS = {
   uri_too_long: { status: 414, title: 'The request target is too long', retryable: false },
   headers_too_large: { status: 431, title: 'The request headers are too large', retryable: false },
   not_found: { status: 404, title: 'There is no such execution', retryable: false },
+  artifact_not_found: { status: 404, title: 'There is no such artifact', retryable: false },
+  range_not_satisfiable: { status: 416, title: 'The file has no such range of bytes', retryable: false },
   route_not_found: { status: 404, title: 'There is no such route', retryable: false },
   method_not_allowed: { status: 405, title: 'The route does not answer this method', retryable: false },
 

@@ -5,6 +5,7 @@
  * one terminal event: `result` (the run ended; see outcome.ts) or `error` (the
  * service failed). Nothing follows it.
  */
+import type { Artifact } from './artifacts.ts';
 import type { ExecutionResult, QueuePlace } from './execution.ts';
 
 export type OutputStream = 'stdout' | 'stderr';
@@ -23,6 +24,8 @@ export type EventBody =
       readonly encoding?: 'base64';
     }
   | { readonly type: 'truncated'; readonly stream: OutputStream; readonly omitted_bytes: number }
+  /** A file the run left; its content is fetched, or in the result. */
+  | ({ readonly type: 'artifact' } & Artifact)
   | ({ readonly type: 'result' } & ExecutionResult)
   | ({ readonly type: 'error'; readonly code: string; readonly detail: string } & ExecutionResult);
 

@@ -3,6 +3,7 @@
  * that its clients parse it. Field names are wire names.
  */
 import { randomUUID } from 'node:crypto';
+import type { Artifact, SkippedArtifact } from './artifacts.ts';
 import type { Limits } from './limits.ts';
 import type { Outcome, Usage } from './outcome.ts';
 
@@ -64,6 +65,10 @@ export interface ExecutionResult {
   readonly limits?: Limits;
   /** Only while it waits for a place to run. */
   readonly queue?: QueuePlace;
+  /** The files the run left, in the order of their tar; absent where there are none, or nobody asked. */
+  readonly artifacts?: readonly Artifact[];
+  /** What was there and is not among the artifacts: how many, and the first of them. */
+  readonly artifacts_skipped?: { readonly count: number; readonly entries: readonly SkippedArtifact[] };
 }
 
 /** The whole execution, with the output collected so far. */

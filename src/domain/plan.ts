@@ -5,6 +5,7 @@
  * RunPlan, which is complete and final: whoever holds a plan needs no other
  * source to run it. Both are immutable values.
  */
+import type { ArtifactWish } from './artifacts.ts';
 import type { Limits, OverflowPolicy } from './limits.ts';
 
 /** What Python is told to run: a file of the project, or a module by name (`-m`). */
@@ -34,6 +35,8 @@ export interface RunRequest {
   readonly requirements?: string;
   /** Packages it seems to need. It runs without them where they cannot be had. */
   readonly suggestedPackages?: readonly string[];
+  /** Absent: nothing the run leaves behind is collected. */
+  readonly artifacts?: Pick<ArtifactWish, 'patterns' | 'inlineBytes'>;
   /** Whether a missing entry point is Python's to report rather than ours to refuse. */
   readonly toleratesMissingEntryPoint?: boolean;
   /** Absent: normal. */
@@ -72,4 +75,6 @@ export interface RunPlan {
   readonly wantsLastValue: boolean;
   readonly limits: Limits;
   readonly onOverflow: OverflowPolicy;
+  /** Absent: nothing is collected. */
+  readonly artifacts?: ArtifactWish;
 }

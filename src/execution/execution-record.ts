@@ -4,6 +4,7 @@
  * A record ends once; everything said afterwards is ignored. What callers see of
  * it is made here, from what was observed.
  */
+import type { Artifact, ArtifactReport } from '../domain/artifacts.ts';
 import type { OutputStream } from '../domain/events.ts';
 import {
   newExecutionId,
@@ -72,6 +73,7 @@ export class ExecutionRecord {
   #told: ProgramReport = {};
   #packages: readonly string[] | undefined;
   #queue: () => QueuePlace | undefined = () => undefined;
+  #artifacts: ArtifactReport = { artifacts: [], skipped: [], skippedCount: 0 };
 
   constructor(plan: RunPlan, ownerId: string, { directoryOf, memory }: RecordStorage) {
     this.plan = plan;
@@ -151,6 +153,15 @@ export class ExecutionRecord {
     this.#log.omitted(stream, bytes);
   }
 
+  artifact(artifact: Artifact): void {
+    this.#log.append({ type: 'artifact', ...artifact });
+  }
+
+  /** What the run left, once that is known; to be said before `end`. */
+  left(report: ArtifactReport): void {
+    if (!this.#outcome) this.#artifacts = report;
+  }
+
   end(outcome: Outcome, usage: Usage | undefined, told: ProgramReport = {}): void {
     if (this.#outcome) return;
     this.#outcome = outcome;
@@ -197,6 +208,10 @@ export class ExecutionRecord {
       ...(truncated ? { truncated } : {}),
       limits: this.plan.limits,
       ...(queue ? { queue } : {}),
+      ...(this.#artifacts.artifacts.length > 0 ? { artifacts: this.#artifacts.artifacts } : {}),
+      ...(this.#artifacts.skippedCount > 0
+        ? { artifacts_skipped: { count: this.#artifacts.skippedCount, entries: this.#artifacts.skipped } }
+        : {}),
     };
   }
 

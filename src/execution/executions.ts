@@ -18,7 +18,10 @@ import { choosePreimports, mayUsePreimports, topLevelOf } from '../policy/preimp
 import type { Lease } from '../sandbox/cold-start.ts';
 import { SandboxBroken } from '../sandbox/sandbox.ts';
 import type { EventLines } from '../output/event-lines.ts';
+import { ArtifactFiles } from '../store/artifact-files.ts';
 import type { MemoryStore } from '../store/memory-store.ts';
+import { ArtifactShelf } from './artifact-shelf.ts';
+import { ArtifactIntake } from './artifact-intake.ts';
 import { outcomeOf, programReportOf } from './ending-to-outcome.ts';
 import { ExecutionRecord, type RecordStorage } from './execution-record.ts';
 import type { AskedPackages, RunPackages } from './run-packages.ts';
@@ -73,10 +76,15 @@ export interface Submitted {
 export class Executions {
   readonly #options: ExecutionsOptions;
   readonly #active = new Set<ExecutionRecord>();
+  readonly #artifactFiles: ArtifactFiles;
+  /** Reads what executions left behind. */
+  readonly artifacts: ArtifactShelf;
   #draining = false;
 
   constructor(options: ExecutionsOptions) {
     this.#options = options;
+    this.#artifactFiles = new ArtifactFiles(options.storage.directoryOf);
+    this.artifacts = new ArtifactShelf(this.#artifactFiles);
   }
 
   get activeCount(): number {
@@ -167,6 +175,11 @@ export class Executions {
   ): Promise<void> {
     const { startSandbox, store, observe } = this.#options;
     const { plan, cancellation } = record;
+    const intake =
+      plan.artifacts &&
+      new ArtifactIntake(plan.artifacts, this.#artifactFiles.create(record.id), (artifact) => {
+        record.artifact(artifact);
+      });
     const acceptedAt = performance.now();
     let lease: Lease | undefined;
     let layer: LayerLease | undefined;
@@ -186,7 +199,12 @@ export class Executions {
         waitedMs: admittedAt - acceptedAt,
         acquireMs: performance.now() - admittedAt,
       });
-      const ending = await lease.sandbox.run(plan, project, this.#sink(record), cancellation);
+      const ending = await lease.sandbox.run(
+        plan,
+        project,
+        { ...this.#sink(record), ...(intake ? { artifacts: intake } : {}) },
+        cancellation,
+      );
       await record.outputWritten();
       ended = outcomeOf(ending, plan, record.cancelReason);
       told = programReportOf(ending);
@@ -196,6 +214,7 @@ export class Executions {
       if (error instanceof ServiceError && error.code === 'image_unavailable') layer?.lost();
       ended = { outcome: failureOutcome(error, record), usage: undefined };
     }
+    if (intake) record.left(await intake.finish());
     record.end(ended.outcome, ended.usage, told);
     observe({
       kind: 'ended',

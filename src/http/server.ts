@@ -21,6 +21,7 @@ import { documentRoutes, rewriteDocsUrl } from './plugins/openapi.ts';
 import { logRequests, RequestLog, requestIdOf } from './plugins/request-log.ts';
 import { secureHeaders } from './plugins/security-headers.ts';
 import { ProjectGate } from '../execution/project-gate.ts';
+import { artifactRoutes } from './routes/artifacts.ts';
 import { cancelExecutionRoute } from './routes/cancel-execution.ts';
 import { createExecutionRoute } from './routes/create-execution.ts';
 import { getExecutionRoute } from './routes/get-execution.ts';
@@ -112,6 +113,7 @@ export async function buildHttpServer(deps: HttpDependencies, doors: readonly Do
   getExecutionRoute(app, context);
   cancelExecutionRoute(app, context);
   streamEventsRoute(app, context);
+  artifactRoutes(app, context);
   listImagesRoute(app, context);
   operationsRoutes(app, context);
   for (const door of doors) await door(app, context);

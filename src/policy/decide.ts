@@ -5,10 +5,12 @@
  * naming the maximum. The one exception is the disk, which is cut to what the
  * memory can hold, because it is memory; the execution reports what was applied.
  */
+import type { ArtifactLimits } from '../domain/artifacts.ts';
 import { ServiceError } from '../domain/errors.ts';
 import type { LimitName, Limits } from '../domain/limits.ts';
 import type { EntryPoint, RunPlan, RunRequest, SandboxShape } from '../domain/plan.ts';
 import type { Project } from '../domain/project.ts';
+import { artifactWish } from './artifact-wish.ts';
 import { commandChain } from './command-chain.ts';
 import { chooseEntryPoint } from './entry-point.ts';
 import { checkEnvironment } from './environment.ts';
@@ -21,6 +23,8 @@ export interface OperatorPolicy {
   /** Docker network for runs that may use one; `none` when none may. */
   readonly network: string;
   readonly stdinBytesMax: number;
+  /** Absent: nothing a run leaves behind is ever collected. */
+  readonly artifacts?: ArtifactLimits;
 }
 
 /** The smallest value of each limit with which Python starts at all. */
@@ -156,6 +160,7 @@ export function decide(
     request.preCommands.length > 0 || request.toleratesMissingEntryPoint === true,
   );
   checkArguments(request.args);
+  const artifacts = artifactWish(request.artifacts, policy.artifacts);
   return {
     shape: shapeOf(limits, image, policy, request.wantsNetwork),
     entryPoint,
@@ -166,5 +171,6 @@ export function decide(
     wantsLastValue: request.wantsLastValue ?? false,
     limits,
     onOverflow: request.onOverflow,
+    ...(artifacts ? { artifacts } : {}),
   };
 }

@@ -22,8 +22,8 @@ import type {
 } from '../../src/http/http-settings.ts';
 import { buildHttpServer } from '../../src/http/server.ts';
 import { MemoryStore } from '../../src/store/memory-store.ts';
-import { archive, file } from './hostile-archives.ts';
 import { temporaryStateDirectory } from './state-directory.ts';
+import { archive, file } from './hostile-archives.ts';
 
 type Lease = Awaited<ReturnType<ExecutionsOptions['startSandbox']>>;
 type RunParameters = Parameters<Lease['sandbox']['run']>;
@@ -118,6 +118,7 @@ export async function startHttp(options: TestServerOptions = {}): Promise<TestSe
       runtime: 'runc',
       network: 'none',
       stdinBytesMax: MIB,
+      artifacts: { files: 10, bytes: MIB, inlineBytes: 1000 },
     },
     slots: new RunSlots({ concurrent: options.concurrent ?? 64, queueMax: options.queueMax ?? 64 }),
     storage: { directoryOf: (id) => join(state.path, 'executions', id) },

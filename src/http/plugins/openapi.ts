@@ -83,8 +83,21 @@ function complete<Document extends object>(document: Document): Document {
       addHeaders(responses[status], { 'Retry-After': header('Seconds after which to try again.') });
     }
   }
+  nameWildcards(described);
   dropUnreferenced(described);
   return completed;
+}
+
+/** Fastify calls the rest of a path `*`; a document has to give it a name. */
+function nameWildcards({ paths }: Described): void {
+  for (const [path, methods] of Object.entries(paths)) {
+    if (!path.includes('{*}')) continue;
+    for (const { parameters } of Object.values(methods)) {
+      for (const parameter of parameters as JsonObject[]) if (parameter['name'] === '*') parameter['name'] = 'path';
+    }
+    paths[path.replace('{*}', '{path}')] = methods;
+    Reflect.deleteProperty(paths, path);
+  }
 }
 
 function header(description: string): JsonObject {

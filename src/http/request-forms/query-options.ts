@@ -7,7 +7,7 @@
 import { invalidField, unknownField } from './field-errors.ts';
 import { parseRunOptions, type AskedRun } from './run-options.ts';
 
-type Kind = 'text' | 'list' | 'assignments' | 'whole' | 'decimal' | 'boolean';
+type Kind = 'text' | 'list' | 'selection' | 'assignments' | 'whole' | 'decimal' | 'boolean';
 
 /** Every parameter: what it is called, where it belongs among the options, how it is read. */
 const PARAMETERS = {
@@ -27,6 +27,8 @@ const PARAMETERS = {
   open_files: ['limits.open_files', 'whole'],
   cpus: ['limits.cpus', 'decimal'],
   on_overflow: ['on_overflow', 'text'],
+  artifacts: ['artifacts', 'selection'],
+  artifacts_inline_bytes: ['artifacts_inline_bytes', 'whole'],
   network: ['network', 'boolean'],
   detach: ['detach', 'boolean'],
   priority: ['priority', 'text'],
@@ -67,7 +69,7 @@ export function parseQueryOptions(query: URLSearchParams): AskedRun {
     if (!Object.hasOwn(PARAMETERS, name)) throw unknownField(name);
     const [path, kind] = PARAMETERS[name as QueryParameter];
     const values = query.getAll(name);
-    const isRepeatable = kind === 'list' || kind === 'assignments';
+    const isRepeatable = kind === 'list' || kind === 'assignments' || kind === 'selection';
     if (values.length > 1 && !isRepeatable) throw invalidField(name, 'can be given once only');
     const [group, member] = path.split('.') as [string, string | undefined];
     const value = isRepeatable ? listOf(name, kind, values) : read(name, kind, values[0] ?? '');
@@ -77,8 +79,11 @@ export function parseQueryOptions(query: URLSearchParams): AskedRun {
   return parseRunOptions(options, spelling);
 }
 
-function listOf(name: string, kind: 'list' | 'assignments', values: readonly string[]): unknown {
-  if (kind === 'list') return values;
+function listOf(name: string, kind: 'list' | 'assignments' | 'selection', values: readonly string[]): unknown {
+  if (kind === 'selection' && values.length === 1 && /^(?:true|false)$/.test(values[0] ?? '')) {
+    return values[0] === 'true';
+  }
+  if (kind !== 'assignments') return values;
   const variables = new Map<string, string>();
   for (const value of values) {
     const equals = value.indexOf('=');

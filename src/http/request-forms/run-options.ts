@@ -70,8 +70,14 @@ export function toAskedRun(options: RunOptions, spelling: Spelling = (path) => p
     preCommands: options.pre_commands ?? [],
     ...(requirements === '' ? {} : { requirements }),
     ...(options.priority === undefined ? {} : { priority: options.priority }),
+    ...artifactsOf(options),
   };
   return { run, detach: options.detach ?? false };
+}
+
+function artifactsOf({ artifacts = true, artifacts_inline_bytes = 0 }: RunOptions): Pick<RunRequest, 'artifacts'> {
+  if (artifacts === false) return {};
+  return { artifacts: { patterns: artifacts === true ? [] : artifacts, inlineBytes: artifacts_inline_bytes } };
 }
 
 function isGiven(options: RunOptions, path: string): boolean {

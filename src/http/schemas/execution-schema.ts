@@ -57,6 +57,34 @@ const queuePlace = z
     estimated_wait_ms: count.optional().meta({ description: 'Absent as long as nothing is known to tell it from.' }),
   })
   .meta({ id: 'QueuePlace', description: 'Where a run stands that waits for a place to run: an estimate.' });
+const artifactShape = {
+  path: z.string().meta({ description: 'Relative to /work.' }),
+  size: count,
+  media_type: z.string().meta({ description: 'By the name alone.' }),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+  content: z.string().optional().meta({ description: 'base64, where artifacts_inline_bytes asked for it.' }),
+};
+const artifact = z.looseObject(artifactShape).meta({ id: 'Artifact', description: 'A file the run left.' });
+const artifactsSkipped = z
+  .looseObject({
+    count,
+    entries: z.array(
+      z.looseObject({
+        path: z.string(),
+        reason: z.enum([
+          'not_a_regular_file',
+          'name',
+          'too_deep',
+          'unreadable',
+          'too_large',
+          'too_many',
+          'deadline',
+          'storage',
+        ]),
+      }),
+    ),
+  })
+  .meta({ id: 'ArtifactsSkipped', description: 'What was there and was not collected; the first of it by name.' });
 
 const resultShape = {
   execution_id: executionId,
@@ -81,6 +109,8 @@ const resultShape = {
     .meta({ description: 'The streams of which the middle was left out.' }),
   limits: appliedLimits.optional(),
   queue: queuePlace.optional().meta({ description: 'Only while it waits for a place to run.' }),
+  artifacts: z.array(artifact).optional(),
+  artifacts_skipped: artifactsSkipped.optional(),
 };
 
 export const executionSchema = z
@@ -118,6 +148,7 @@ export const eventSchema = z
       stream: z.enum(['stdout', 'stderr']),
       omitted_bytes: count,
     }),
+    z.looseObject({ ...envelope, type: z.literal('artifact'), ...artifactShape }),
     z.looseObject({ ...envelope, type: z.literal('result'), ...resultShape }),
     z.looseObject({ ...envelope, type: z.literal('error'), code: z.string(), detail: z.string(), ...resultShape }),
   ])
@@ -129,6 +160,15 @@ export const eventSchema = z
 export const heartbeatSchema = z
   .looseObject({ type: z.literal('heartbeat'), t_ms: z.number().nonnegative() })
   .meta({ id: 'Heartbeat', description: 'A line of an NDJSON stream that is no event; it has no seq.' });
+
+export const artifactListSchema = z
+  .looseObject({
+    execution_id: executionId,
+    status: executionStatus,
+    artifacts: z.array(artifact),
+    artifacts_skipped: artifactsSkipped.optional(),
+  })
+  .meta({ id: 'ArtifactList', description: 'What the run left; empty until it has ended.' });
 
 export const cancelledSchema = z
   .looseObject({ status: executionStatus })

@@ -6,7 +6,14 @@
  */
 import { z } from 'zod';
 import { QUERY_PARAMETERS } from '../request-forms/query-options.ts';
-import { cancelledSchema, eventSchema, executionId, executionSchema, heartbeatSchema } from './execution-schema.ts';
+import {
+  artifactListSchema,
+  cancelledSchema,
+  eventSchema,
+  executionId,
+  executionSchema,
+  heartbeatSchema,
+} from './execution-schema.ts';
 import { healthAnswer, imagesAnswer, isolationAnswer, metricsAnswer, readyAnswer } from './operations-schema.ts';
 import { ARCHIVE_CODES, problemResponses } from './problem-schema.ts';
 
@@ -32,6 +39,8 @@ function queryParameter(kind: (typeof QUERY_PARAMETERS)[string]): z.ZodType {
       return z.string().optional();
     case 'list':
       return z.array(z.string()).optional().meta({ description: 'Repeatable; the order is kept.' });
+    case 'selection':
+      return z.array(z.string()).optional().meta({ description: 'true, false, or repeatable: a path or pattern.' });
     case 'assignments':
       return z.array(z.string()).optional().meta({ description: 'Repeatable: NAME=value.' });
     case 'whole':
@@ -126,6 +135,42 @@ export const streamEventsSchema = {
     200: { description: 'The events after the position, until the terminal one.', content: EVENT_STREAM },
     204: z.null().meta({ description: 'The execution has ended and the EventSource has every event.' }),
     ...problemResponses('not_found', 'not_acceptable', 'invalid_request', 'unknown_field'),
+  },
+};
+
+const BYTES = z.string().meta({ format: 'binary' });
+
+export const listArtifactsSchema = {
+  operationId: 'listArtifacts',
+  tags: EXECUTIONS,
+  summary: 'The files an execution left, as a list or as a tar',
+  description: 'Accept: application/x-tar gives every file in one archive; it can be sent in again.',
+  params: byId,
+  response: {
+    200: {
+      description: 'The list, or the archive.',
+      content: { 'application/json': { schema: artifactListSchema }, 'application/x-tar': { schema: BYTES } },
+    },
+    ...problemResponses('not_found', 'artifact_not_found', 'not_acceptable'),
+  },
+};
+
+export const getArtifactSchema = {
+  operationId: 'getArtifact',
+  tags: EXECUTIONS,
+  summary: 'One file an execution left',
+  description: 'Takes Range, If-Range and If-None-Match; the ETag is the SHA-256 of the content.',
+  params: z.strictObject({ id: executionId, '*': z.string().meta({ description: 'Its path, relative to /work.' }) }),
+  headers: z.looseObject({
+    range: z.string().optional().meta({ description: 'One range of bytes (RFC 9110, 14.2).' }),
+    'if-range': z.string().optional(),
+    'if-none-match': z.string().optional(),
+  }),
+  response: {
+    200: { description: 'The file.', content: { 'application/octet-stream': { schema: BYTES } } },
+    206: { description: 'The range.', content: { 'application/octet-stream': { schema: BYTES } } },
+    304: z.null().meta({ description: 'You have it.' }),
+    ...problemResponses('not_found', 'artifact_not_found', 'range_not_satisfiable'),
   },
 };
 

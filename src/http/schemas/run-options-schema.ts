@@ -48,6 +48,16 @@ export const runOptionsShape = {
   on_overflow: z.enum(['truncate', 'kill']).optional().meta({
     description: 'What happens when a stream passes output_bytes. Default: truncate, keeping head and tail.',
   }),
+  artifacts: z
+    .union([z.boolean(), z.array(text)])
+    .optional()
+    .meta({
+      description:
+        'The files to collect when the run ends: true for every new or changed one below /work that is not a cache, false for none, or a list of paths and patterns (`*`, `?`, `**`). Default: true.',
+    }),
+  artifacts_inline_bytes: wholeOrDefault.optional().meta({
+    description: 'Artifacts of at most this many bytes are in the answer as base64 too. Default: 0, none.',
+  }),
   network: z.boolean().optional().meta({ description: 'Whether the run needs the network. Default: false.' }),
   detach: z.boolean().optional().meta({ description: 'Whether the run goes on when the client disconnects.' }),
   priority: z.enum(['low', 'normal', 'high']).optional().meta({

@@ -52,6 +52,7 @@ const DEFAULTS: RunRequest = {
   onOverflow: 'truncate',
   wantsNetwork: false,
   preCommands: [],
+  artifacts: { patterns: [], inlineBytes: 0 },
 };
 
 describe('the vocabulary', () => {
