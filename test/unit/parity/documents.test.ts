@@ -96,7 +96,7 @@ test('docs/SUPERVISOR.md has every frame type and no other', () => {
   const [, table = ''] = /## Frames([\s\S]*?)\n## /.exec(read('docs/SUPERVISOR.md')) ?? [];
   const rows = table.split('\n').filter((line) => line.startsWith('| `'));
   const documented = rows.flatMap((line) =>
-    [...(line.split('|')[1] ?? '').matchAll(/`([A-Z]+)`/g)].map(([, name]) => name),
+    [...(line.split('|')[1] ?? '').matchAll(/`([A-Z_]+)`/g)].map(([, name]) => name),
   );
   expect(documented.toSorted()).toEqual(Object.keys(FRAME).toSorted());
 });
