@@ -79,7 +79,7 @@ const ERROR_SECTIONS = new Map([
   ['invalid_request', 'The request'],
   ['not_a_tar', 'The archive'],
   ['entrypoint_missing', 'What may be run'],
-  ['queue_full', 'Capacity, and failures of ours'],
+  ['rate_limited', 'Capacity, and failures of ours'],
 ]);
 
 /**
@@ -102,6 +102,9 @@ const ADVICE = {
   not_acceptable: 'Ask for `application/json`, `application/x-ndjson` or `text/event-stream` in `Accept`.',
   uri_too_long: 'Options in the query string are for short values; send a form or JSON.',
   headers_too_large: 'Send fewer or shorter headers; cookies are not used here.',
+  unauthenticated:
+    'No credentials, or ones that are wrong, expired or revoked: which, is not told. Send `Authorization: Bearer <key or token>`.',
+  forbidden: 'You are known, but lack what this needs: `scope` names it. Ask the operator for a key that has it.',
   not_found: 'The id is wrong, or the execution ended longer ago than `PYEXEC_CLEANUP_TTL`, or had to make room.',
   artifact_not_found:
     'The execution left no file of that path, has not ended, or its files are no longer kept. Its `artifacts` list what there is.',
@@ -167,6 +170,10 @@ const ADVICE = {
   layer_too_large:
     'The packages, with all they depend on, are more or larger than the operator allows (`PYEXEC_LAYER_MAX_MB`, `PYEXEC_MAX_PACKAGES`). Ask for fewer.',
 
+  rate_limited:
+    'Too many requests of you or of your address. Wait as `Retry-After` says; the `RateLimit` headers say what is left.',
+  identity_unavailable:
+    'The keys or the identity provider cannot be asked now. Your credentials may be right: keep them, try again after `Retry-After`.',
   queue_full: 'As many runs wait as may. Try again after `Retry-After`; the operator can raise `PYEXEC_MAX_QUEUE`.',
   shutting_down: 'The service is about to stop. Try again after `Retry-After`, or another server.',
   overloaded: 'The service is too busy to take the request. Try again after `Retry-After`.',

@@ -8,6 +8,7 @@ import { buildProject } from './archive/build-project.ts';
 import { DEFAULT_ARCHIVE_LIMITS, type ArchiveLimits } from './archive/read-project.ts';
 import { runSlots } from './composition/admission.ts';
 import { checkDaemon, readSeccompProfile } from './composition/boot-checks.ts';
+import { checkExposure, openIdentity, type Identity } from './composition/identity.ts';
 import { buildLayers } from './composition/layers.ts';
 import { operatorPolicy } from './composition/operator-policy.ts';
 import { openStateDirectory } from './composition/state.ts';
@@ -23,6 +24,7 @@ import { isolationReporter, type IsolationReport } from './execution/isolation-r
 import { buildHttpServer } from './http/server.ts';
 import { OutputMemory } from './output/output-memory.ts';
 import { defaultShape } from './policy/decide.ts';
+import { defaultImageOf, mayUseImage } from './policy/within-caller.ts';
 import { imageMatcher, isReference, normalizeReference } from './policy/image-catalogue.ts';
 import { SandboxHost, type SandboxEvent } from './sandbox/cold-start.ts';
 import { DockerDaemon } from './sandbox/docker-daemon.ts';
@@ -208,8 +210,12 @@ async function buildOn(state: StateDirectory, config: Config, logger: Logger): P
       directoryOf: (id) => state.executionDirectory(id),
       memory: new OutputMemory(OUTPUT_MEMORY_BYTES_MAX),
     },
-    resolveImage: async (reference) => {
-      if (reference === undefined) return imageStore.find(config.PYEXEC_DEFAULT_IMAGE);
+    resolveImage: async (asked, caller) => {
+      const reference = asked ?? defaultImageOf(caller, config.PYEXEC_DEFAULT_IMAGE);
+      if (!mayUseImage(caller, reference)) {
+        throw new ServiceError('image_not_allowed', 'Your credentials do not allow this image; see /api/v1/images.');
+      }
+      if (reference === config.PYEXEC_DEFAULT_IMAGE) return imageStore.find(reference);
       if (!isReference(reference) || !mayRun(reference)) {
         throw new ServiceError('image_not_allowed', 'The image is not one the operator allows; see /api/v1/images.');
       }
@@ -282,12 +288,24 @@ async function buildOn(state: StateDirectory, config: Config, logger: Logger): P
   };
 }
 
+/** What callers are recognised by; the engine is closed when it cannot be opened. */
+async function openIdentityOr(closeEngine: () => Promise<void>, config: Config, logger: Logger): Promise<Identity> {
+  try {
+    return openIdentity(config, logger);
+  } catch (error) {
+    await closeEngine();
+    throw error;
+  }
+}
+
 /**
  * Builds the whole service, not yet listening.
  * @throws {ConfigError} as buildEngine does.
  */
 export async function buildApp(config: Config, logger: Logger, version: string): Promise<App> {
+  checkExposure(config);
   const engine = await buildEngine(config, logger);
+  const identity = await openIdentityOr(() => engine.close(0), config, logger);
   const http = await buildHttpServer(
     {
       executions: engine.executions,
@@ -301,6 +319,8 @@ export async function buildApp(config: Config, logger: Logger, version: string):
         trustProxy: config.PYEXEC_TRUST_PROXY,
       },
       images: engine.images,
+      identify: identity.identify,
+      openRoutes: config.PYEXEC_OPEN_ROUTES,
       readiness: engine.readiness,
       renderMetrics: () => engine.metrics.render(),
       isolation: engine.isolation,
@@ -326,6 +346,7 @@ export async function buildApp(config: Config, logger: Logger, version: string):
     // Streams of runs stay open while they drain; what was asked before the server closes is still answered.
     await engine.drain(graceMs);
     await http.close();
+    identity.close();
     await engine.close(0);
   };
   return { ...engine, http, close };

@@ -9,6 +9,7 @@
 import { homedir, hostname } from 'node:os';
 import type { z } from 'zod';
 import { CAPACITY_SETTINGS } from './settings/capacity.ts';
+import { IDENTITY_SETTINGS } from './settings/identity.ts';
 import { LIMITS_SETTINGS } from './settings/limits.ts';
 import { PACKAGES_SETTINGS } from './settings/packages.ts';
 import { POOL_SETTINGS } from './settings/pool.ts';
@@ -22,6 +23,7 @@ import { defaultStateDirectory, STORAGE_SETTINGS } from './settings/storage.ts';
 /** The headings of docs/CONFIGURATION.md, each with its settings. */
 export const SETTING_GROUPS = {
   'The server': SERVER_SETTINGS,
+  'Who may ask': IDENTITY_SETTINGS,
   'What survives a restart': STORAGE_SETTINGS,
   Sandboxes: SANDBOXES_SETTINGS,
   'Limits of a run': LIMITS_SETTINGS,
@@ -36,6 +38,7 @@ export const SETTING_GROUPS = {
 /** One row per variable. */
 export const SETTINGS = {
   ...SERVER_SETTINGS,
+  ...IDENTITY_SETTINGS,
   ...STORAGE_SETTINGS,
   ...SANDBOXES_SETTINGS,
   ...LIMITS_SETTINGS,

@@ -31,6 +31,8 @@ export const ERRORS = {
   not_acceptable: { status: 406, title: 'No offered response format is acceptable', retryable: false },
   uri_too_long: { status: 414, title: 'The request target is too long', retryable: false },
   headers_too_large: { status: 431, title: 'The request headers are too large', retryable: false },
+  unauthenticated: { status: 401, title: 'Credentials are required', retryable: false },
+  forbidden: { status: 403, title: 'The credentials do not allow this', retryable: false },
   not_found: { status: 404, title: 'There is no such execution', retryable: false },
   artifact_not_found: { status: 404, title: 'There is no such artifact', retryable: false },
   range_not_satisfiable: { status: 416, title: 'The file has no such range of bytes', retryable: false },
@@ -81,6 +83,8 @@ export const ERRORS = {
   layer_too_large: { status: 422, title: 'The packages are larger than the operator allows', retryable: false },
 
   // Capacity
+  rate_limited: { status: 429, title: 'Too many requests', retryable: true },
+  identity_unavailable: { status: 503, title: 'Credentials cannot be checked now', retryable: true },
   queue_full: { status: 429, title: 'There is no room for another run', retryable: true },
   shutting_down: { status: 503, title: 'The service is shutting down', retryable: true },
   overloaded: { status: 503, title: 'The service is overloaded', retryable: true },

@@ -15,6 +15,7 @@ import type { RunSlots } from '../admission/run-slots.ts';
 import { decide, type OperatorPolicy } from '../policy/decide.ts';
 import type { LayerLease } from '../dependencies/layer-store.ts';
 import { choosePreimports, mayUsePreimports, topLevelOf } from '../policy/preimports.ts';
+import { mayUseImage, withinCaller } from '../policy/within-caller.ts';
 import type { Lease } from '../sandbox/cold-start.ts';
 import { SandboxBroken } from '../sandbox/sandbox.ts';
 import type { EventLines } from '../output/event-lines.ts';
@@ -48,8 +49,8 @@ export interface ExecutionsOptions {
   readonly slots: RunSlots;
   readonly store: MemoryStore<ExecutionRecord>;
   readonly storage: RecordStorage;
-  /** The local image a request means. Throws image_not_allowed or image_unavailable. */
-  readonly resolveImage: (reference: string | undefined) => Promise<{ reference: string; id: string }>;
+  /** The local image a request of this caller means. Throws image_not_allowed or image_unavailable. */
+  readonly resolveImage: (reference: string | undefined, caller: Caller) => Promise<{ reference: string; id: string }>;
   /** Absent: nothing can be installed. */
   readonly packages?: RunPackages;
   /** Sets of modules that sandboxes of a shape are kept with. */
@@ -103,9 +104,9 @@ export class Executions {
   async submit(request: RunRequest, project: Project, caller: Caller): Promise<Submitted> {
     try {
       this.refuseIfDraining();
-      const image = await this.#options.resolveImage(request.image);
+      const image = await this.#options.resolveImage(request.image, caller);
       const packages = this.#options.packages?.read(request);
-      const decided = decide(request, project, image, this.#options.policy);
+      const decided = decide(request, project, image, withinCaller(this.#options.policy, caller));
       const plan = packages ? decided : await this.#withPreimports(decided, project);
       // Draining may have begun meanwhile, and would not wait for a run it does not know.
       this.refuseIfDraining();
@@ -134,6 +135,11 @@ export class Executions {
     if (offers.length === 0) return plan;
     const imported = await importsAmong(new Set(offers.flat().map(topLevelOf)), project);
     return { ...plan, shape: { ...plan.shape, preimports: choosePreimports(offers, imported) } };
+  }
+
+  /** Whether this caller may use an image that the operator allows. */
+  mayUseImage(caller: Caller, reference: string): boolean {
+    return mayUseImage(caller, reference);
   }
 
   /** Called before a body is read: nothing is accepted that would only be refused. */

@@ -8,7 +8,7 @@
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { ANONYMOUS, type Caller } from '../domain/caller.ts';
+import { NOBODY, type Caller } from '../domain/caller.ts';
 import type { ErrorCode } from '../domain/errors.ts';
 
 /** Nobody is left to read the answer. Never shown to anybody. */
@@ -22,7 +22,7 @@ export interface Exchange {
   readonly startedAt: number;
   /** Aborted, with a ClientGone, when the client left before the answer was complete. */
   readonly gone: AbortSignal;
-  /** Who asks. */
+  /** Who asks; set by plugins/authentication.ts before anything else is done. */
   caller: Caller;
   /** Whether the client waits for a 100 before it sends the body. */
   awaitsContinue: boolean;
@@ -64,7 +64,7 @@ export class Exchanges {
       response,
       startedAt: performance.now(),
       gone: leave.signal,
-      caller: ANONYMOUS,
+      caller: NOBODY,
       awaitsContinue: awaitingContinue.has(request),
       failure: undefined,
       executionId: undefined,

@@ -3,6 +3,8 @@
  * those who watch it. Values only; src/app.ts fills them in.
  */
 import type { FastifyBaseLogger } from 'fastify';
+import type { Caller } from '../domain/caller.ts';
+import type { Credentials } from '../domain/credentials.ts';
 import type { IsolationReport } from '../execution/isolation-report.ts';
 import type { Executions } from '../execution/executions.ts';
 import type { ArchiveLimits } from '../execution/project-gate.ts';
@@ -58,6 +60,10 @@ export interface HttpDependencies {
   readonly executions: Executions;
   readonly settings: HttpSettings;
   readonly images: () => Promise<readonly ImageListing[]>;
+  /** Who a request is from. Throws unauthenticated, identity_unavailable. */
+  readonly identify: (credentials: Credentials) => Promise<Caller>;
+  /** Which of `docs` and `metrics` are open to everybody. */
+  readonly openRoutes: readonly string[];
   readonly readiness: () => Promise<{
     readonly ready: boolean;
     readonly checks: Readonly<Record<string, { readonly ok: boolean; readonly detail?: string }>>;

@@ -15,6 +15,7 @@ import {
   type HttpDependencies,
   type HttpSettings,
 } from './http-settings.ts';
+import { authenticate } from './plugins/authentication.ts';
 import { answerBrokenConnections, endStalled } from './plugins/broken-connections.ts';
 import { ErrorAnswers, handleErrors } from './plugins/error-handler.ts';
 import { documentRoutes, rewriteDocsUrl } from './plugins/openapi.ts';
@@ -73,6 +74,7 @@ export async function buildHttpServer(deps: HttpDependencies, doors: readonly Do
     }
     done();
   });
+  authenticate(app, exchanges, deps);
   handleErrors(app, answers);
   app.addHook('preParsing', (request, reply, payload, done) => {
     const exchange = exchanges.of(request.raw);

@@ -65,7 +65,9 @@ function applyLimits(asked: Partial<Limits>, policy: OperatorPolicy): Limits {
     }
     applied[name] = value;
   }
-  if (asked.cpu_ms === undefined) applied.cpu_ms = Math.ceil(applied.wall_ms * Math.max(1, applied.cpus));
+  if (asked.cpu_ms === undefined) {
+    applied.cpu_ms = Math.min(policy.maxima.cpu_ms, Math.ceil(applied.wall_ms * Math.max(1, applied.cpus)));
+  }
   // Without a wish, the disk is what the default memory can hold, so that a plan that only raises a limit keeps the shape.
   const diskDefault = Math.min(
     policy.defaults.disk_bytes,

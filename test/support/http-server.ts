@@ -10,6 +10,7 @@ import { Writable } from 'node:stream';
 import { pino } from 'pino';
 import { RunSlots } from '../../src/admission/run-slots.ts';
 import { DEFAULT_ARCHIVE_LIMITS } from '../../src/archive/read-project.ts';
+import { ANONYMOUS } from '../../src/domain/caller.ts';
 import type { Limits } from '../../src/domain/limits.ts';
 import type { RunPlan } from '../../src/domain/plan.ts';
 import type { ExecutionRecord } from '../../src/execution/execution-record.ts';
@@ -142,6 +143,8 @@ export async function startHttp(options: TestServerOptions = {}): Promise<TestSe
       closeGraceMs: 50,
       ...options.settings,
     },
+    identify: () => Promise.resolve(ANONYMOUS),
+    openRoutes: ['docs'],
     images: () =>
       Promise.resolve([
         { reference: 'pyexec/slim:latest', id: 'sha256:1', labels: { a: 'b' }, sizeBytes: 7, isDefault: true },

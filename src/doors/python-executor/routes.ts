@@ -41,8 +41,10 @@ function requirementsOf(text: string): { readonly requirements?: string } {
 
 export function pythonExecutorDoor(settings: PythonExecutorSettings) {
   return async (app: FastifyInstance, context: RouteContext): Promise<void> => {
-    app.get<{ Querystring: { format?: string } }>('/api/v1/tools', { schema: toolsSchema }, (request, reply) =>
-      reply.send(toolDefinitions(request.query.format ?? 'openai', settings.toolFacts)),
+    app.get<{ Querystring: { format?: string } }>(
+      '/api/v1/tools',
+      { schema: toolsSchema, config: { access: 'caller' } },
+      (request, reply) => reply.send(toolDefinitions(request.query.format ?? 'openai', settings.toolFacts)),
     );
     await app.register(async (scope) => {
       scope.setErrorHandler((error, request, reply) => answerError(error, request, reply, context));

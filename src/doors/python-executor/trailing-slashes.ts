@@ -19,6 +19,7 @@ export function redirectTrailingSlashes(app: FastifyInstance): void {
       method,
       url: `${path}/`,
       schema: { hide: true },
+      ...(path === '/health' ? { config: { access: 'open' as const } } : {}),
       onRequest: async (request, reply) => {
         const [target = '', ...query] = request.url.split('?');
         const location = [target.slice(0, -1), ...query].join('?');

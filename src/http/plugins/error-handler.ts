@@ -62,6 +62,11 @@ export class ErrorAnswers {
     const isBusy = error.status === 429 || error.status === 503;
     const retryAfterSeconds = error.retryAfterSeconds ?? (isBusy ? RETRY_AFTER_SECONDS : undefined);
     if (retryAfterSeconds !== undefined) reply.header('retry-after', retryAfterSeconds);
+    if (error.code === 'unauthenticated') reply.header('www-authenticate', 'Bearer realm="pyexec"');
+    if (error.code === 'forbidden') {
+      const scope = String(error.members['scope']);
+      reply.header('www-authenticate', `Bearer realm="pyexec", error="insufficient_scope", scope="${scope}"`);
+    }
     if (error.code === 'method_not_allowed') reply.header('allow', String(error.members['allow']));
     if (error.code === 'unsupported_media_type') reply.header('accept', ACCEPTED_TYPES);
     if (error.code === 'unsupported_content_encoding') reply.header('accept-encoding', 'gzip');

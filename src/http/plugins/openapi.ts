@@ -53,7 +53,9 @@ export async function documentRoutes(app: FastifyInstance, version: string): Pro
     transform: jsonSchemaTransform,
     transformObject: (document) => complete(jsonSchemaTransformObject(document)),
   });
-  app.get(DOCUMENT, { schema: openapiSchema }, async (_request, reply) => reply.send(app.swagger()));
+  app.get(DOCUMENT, { schema: openapiSchema, config: { access: 'docs' } }, async (_request, reply) =>
+    reply.send(app.swagger()),
+  );
   await app.register(swaggerUi, {
     routePrefix: DOCS,
     staticCSP: DOCS_CSP,

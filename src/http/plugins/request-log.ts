@@ -8,6 +8,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { ANONYMOUS, NOBODY } from '../../domain/caller.ts';
 import { ERRORS } from '../../domain/errors.ts';
 import { type Exchange, type Exchanges } from '../exchanges.ts';
 import type { RequestObservation } from '../http-settings.ts';
@@ -56,7 +57,7 @@ export class RequestLog {
   }
 
   #end(exchange: Exchange, request: FastifyRequest, connection: Connection): void {
-    const { response, problem, failure, gone } = exchange;
+    const { response, problem, failure, gone, caller } = exchange;
     const durationMs = Math.round((performance.now() - exchange.startedAt) * 100) / 100;
     // A problem was sent whole before the connection was left open for the rest of the body.
     const code = failure ?? problem?.code;
@@ -69,6 +70,8 @@ export class RequestLog {
       status,
       duration_ms: durationMs,
       ...connection,
+      // Unchecked claims are not logged: this is who was recognised.
+      ...(caller.id === ANONYMOUS.id || caller.id === NOBODY.id ? {} : { caller: caller.id }),
       execution_id: exchange.executionId,
       code,
       ...(problem && ERRORS[problem.code].status >= 500 && problem.cause !== undefined ? { err: problem.cause } : {}),

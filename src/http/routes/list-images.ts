@@ -9,9 +9,11 @@ import type { RouteContext } from './route-context.ts';
 const PYTHON_LABEL = 'pyexec.python';
 const PACKAGES_LABEL = 'pyexec.packages';
 
-export function listImagesRoute(app: FastifyInstance, { images }: RouteContext): void {
-  app.get('/api/v1/images', { schema: listImagesSchema }, async (_request, reply) => {
-    const listed = (await images()).map(({ reference, id, labels, sizeBytes, isDefault }) => {
+export function listImagesRoute(app: FastifyInstance, { executions, exchanges, images }: RouteContext): void {
+  app.get('/api/v1/images', { schema: listImagesSchema, config: { access: 'caller' } }, async (request, reply) => {
+    const { caller } = exchanges.of(request.raw);
+    const usable = (await images()).filter(({ reference }) => executions.mayUseImage(caller, reference));
+    const listed = usable.map(({ reference, id, labels, sizeBytes, isDefault }) => {
       const { [PACKAGES_LABEL]: packages, ...others } = labels;
       return {
         reference,

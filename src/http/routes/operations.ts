@@ -9,20 +9,20 @@ import { healthSchema, isolationSchema, metricsSchema, readySchema } from '../sc
 import type { RouteContext } from './route-context.ts';
 
 export function operationsRoutes(app: FastifyInstance, { readiness, renderMetrics, isolation }: RouteContext): void {
-  app.get('/health', { schema: healthSchema }, async (_request, reply) =>
+  app.get('/health', { schema: healthSchema, config: { access: 'open' } }, async (_request, reply) =>
     reply.header('cache-control', 'no-store').send({ status: 'ok' }),
   );
-  app.get('/ready', { schema: readySchema }, async (_request, reply) => {
+  app.get('/ready', { schema: readySchema, config: { access: 'open' } }, async (_request, reply) => {
     const { ready, checks } = await readiness();
     return reply
       .code(ready ? 200 : 503)
       .header('cache-control', 'no-store')
       .send({ ready, checks });
   });
-  app.get('/api/v1/security', { schema: isolationSchema }, async (_request, reply) =>
+  app.get('/api/v1/security', { schema: isolationSchema, config: { access: 'caller' } }, async (_request, reply) =>
     reply.header('cache-control', 'no-store').send(await isolation()),
   );
-  app.get('/metrics', { schema: metricsSchema }, async (_request, reply) => {
+  app.get('/metrics', { schema: metricsSchema, config: { access: 'metrics' } }, async (_request, reply) => {
     const { contentType, body } = await renderMetrics();
     return reply.header('cache-control', 'no-store').header('content-type', contentType).send(body);
   });

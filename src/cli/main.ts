@@ -1,0 +1,28 @@
+/**
+ * The operator's command line: `npm run -s keys -- …`.
+ *
+ * Works on the files in the state directory, also while the server runs. To be run
+ * as the user the server runs as.
+ */
+import { Command, CommanderError } from 'commander';
+import { readConfig } from '../config/config.ts';
+import { keysCommand } from './keys.ts';
+
+const program = new Command('pyexec')
+  .description('What an operator does beside running the server')
+  .exitOverride()
+  .addCommand(keysCommand({ stateDirectory: () => readConfig().PYEXEC_STATE_DIR, print }));
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  // Commander has said what was wrong with the command line.
+  if (!(error instanceof CommanderError)) {
+    process.stderr.write(`pyexec: ${error instanceof Error ? error.message : String(error)}\n`);
+  }
+  process.exitCode = error instanceof CommanderError ? error.exitCode : 1;
+}
