@@ -203,7 +203,7 @@ describe('a caller’s own limits and images', () => {
   });
 
   it('images it may not use are not listed', async () => {
-    await start(withGrant({ images: ['pyexec/data'] }));
+    await start(withGrant({ images: ['pyexec/other'] }));
     expect(await (await ask('GET', '/api/v1/images')).json()).toEqual({ images: [] });
   });
 });
