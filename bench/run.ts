@@ -24,6 +24,7 @@ import {
   PROGRAM,
 } from './baselines.ts';
 import { latencyChart } from './chart.ts';
+import { cpuAtRestMs, slowdownWhileRefilling } from './pool-measurements.ts';
 import { Service } from './service.ts';
 import { summarize, type Summary } from './statistics.ts';
 
@@ -240,6 +241,44 @@ async function burst(): Promise<void> {
   judge('burst of 200: answered as they should be', good / 200, '>=', 1);
 }
 
+/** Needs the image with numpy: a run that imports it, beside a run of the same service that prints. */
+async function preimports(): Promise<void> {
+  const image = 'pyexec/data';
+  say('numpy, imported beforehand ...');
+  let service: Service;
+  try {
+    service = await Service.start({
+      PYEXEC_DEFAULT_IMAGE: image,
+      PYEXEC_POOL_SIZE: '1',
+      PYEXEC_POOL_PREIMPORTS: `${image}=numpy:1`,
+    });
+  } catch {
+    notes.push(`${image} is not on this machine; pre-imports were left out`);
+    return;
+  }
+  await using running = service;
+  const numpy = { code: 'import numpy\nprint(int(numpy.ones(1).sum()))\n' };
+  await interleave(Math.ceil(WARM_SAMPLES / 2), {
+    'exec print, warm, data image': { run: () => runPrint(running), before: () => running.whenPoolIsFull() },
+    'exec import numpy, warm': { run: () => runPrint(running, numpy), before: () => running.whenPoolIsFull() },
+  });
+  judge(
+    'warm import numpy p50 / warm print p50',
+    p50('exec import numpy, warm') / p50('exec print, warm, data image'),
+    '<=',
+    1.5,
+  );
+}
+
+async function pool(): Promise<void> {
+  say('the pool beside a running program, and at rest ...');
+  judge('CPU-bound run while the pool refills', await slowdownWhileRefilling(isQuick ? 4 : 15), '<=', 1.1);
+  const { service, sandboxes } = await cpuAtRestMs(4, 10);
+  notes.push(
+    `at rest for 10 s: ${service.toFixed(0)} ms of CPU by the service, ${sandboxes.toFixed(1)} ms by 4 sandboxes`,
+  );
+}
+
 function report(): void {
   const rows = Object.entries(figures).map(([name, { samples, p50, p95, p99 }]) =>
     [
@@ -263,8 +302,10 @@ function report(): void {
 }
 
 await latency();
+await preimports();
 await throughput();
 await streaming();
 await upload();
 await burst();
+await pool();
 report();

@@ -26,11 +26,14 @@ async function freePort(): Promise<number> {
 
 export class Service implements AsyncDisposable {
   readonly origin: string;
+  /** The name of its containers' label. */
+  readonly instance: string;
   readonly #process: ChildProcess;
   readonly #client: Pool;
 
-  private constructor(origin: string, child: ChildProcess) {
+  private constructor(origin: string, instance: string, child: ChildProcess) {
     this.origin = origin;
+    this.instance = instance;
     this.#process = child;
     this.#client = new Pool(origin, { connections: 256, bodyTimeout: 0, headersTimeout: 0 });
   }
@@ -55,7 +58,7 @@ export class Service implements AsyncDisposable {
     child.once('exit', () => {
       rmSync(state, { recursive: true, force: true });
     });
-    const service = new Service(`http://127.0.0.1:${String(port)}`, child);
+    const service = new Service(`http://127.0.0.1:${String(port)}`, `bench-${String(port)}`, child);
     for (let tries = 0; ; tries += 1) {
       try {
         const { statusCode, body } = await service.#client.request({ path: '/health', method: 'GET' });
@@ -101,6 +104,16 @@ export class Service implements AsyncDisposable {
   residentBytes(): number {
     const status = readFileSync(`/proc/${String(this.#process.pid)}/status`, 'utf8');
     return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) * 1024;
+  }
+
+  /** CPU time the server has used, in milliseconds. */
+  cpuMs(): number {
+    const fields =
+      readFileSync(`/proc/${String(this.#process.pid)}/stat`, 'utf8')
+        .split(') ')[1]
+        ?.split(' ') ?? [];
+    // Fields 14 and 15 of proc(5), in ticks of 10 ms.
+    return (Number(fields[11]) + Number(fields[12])) * 10;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

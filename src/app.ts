@@ -188,9 +188,9 @@ async function buildOn(state: StateDirectory, config: Config, logger: Logger): P
   }
   const maintainPool = async () => {
     const targets: PoolTarget[] = [];
-    for (const { image: reference, preimports, min: size } of wishes) {
+    for (const { image: reference, preimports, min, max } of wishes) {
       const image = await imageStore.find(reference);
-      targets.push({ shape: defaultShape(image, policy, preimports), size });
+      targets.push({ shape: defaultShape(image, policy, preimports), min, max });
     }
     pool.setTargets(targets);
     pool.maintain();

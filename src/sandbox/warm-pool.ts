@@ -13,9 +13,11 @@ import type { SandboxShape } from '../domain/plan.ts';
 import type { Lease } from './cold-start.ts';
 import type { ContainerResources, DockerDaemon } from './docker-daemon.ts';
 
+/** How many members of a shape are kept: at rest `min`, up to `max` when runs found none ready. */
 export interface PoolTarget {
   readonly shape: SandboxShape;
-  readonly size: number;
+  readonly min: number;
+  readonly max: number;
 }
 
 export type PoolEvent =
@@ -23,7 +25,7 @@ export type PoolEvent =
   | { readonly kind: 'miss' }
   | { readonly kind: 'refilled'; readonly durationMs: number }
   | { readonly kind: 'refill_failed'; readonly error: unknown }
-  | { readonly kind: 'discarded'; readonly reason: 'died' | 'aged' | 'stale' | 'update_failed' };
+  | { readonly kind: 'discarded'; readonly reason: 'died' | 'aged' | 'stale' | 'surplus' | 'update_failed' };
 
 export interface WarmPoolOptions {
   readonly start: (shape: SandboxShape, signal: AbortSignal) => Promise<Lease>;
@@ -50,11 +52,19 @@ interface Waiter {
 /** All members of one shape, and those who wait for one. */
 interface Shelf {
   target: PoolTarget;
+  /** How many are wanted now, between the bounds of the target. */
+  wanted: number;
+  /** The fewest members that were ready at one time since `maintain` looked last. */
+  lowest: number;
+  /** How often in a row `maintain` found that one less would have done. */
+  idleTurns: number;
   readonly members: Member[];
   readonly waiters: Set<Waiter>;
   starting: number;
 }
 
+/** After so many calls of `maintain` in which a member was never needed, it goes. */
+const IDLE_TURNS = 4;
 const BACKOFF_MS_MIN = 500;
 const BACKOFF_MS_MAX = 30_000;
 
@@ -74,6 +84,8 @@ export class WarmPool {
   readonly #closing = new AbortController();
   readonly #starts = new Set<Promise<void>>();
   #backoffMs = 0;
+  /** After a pause one start alone tries whether the daemon is well again. */
+  #isProbing = false;
   #retryTimer: NodeJS.Timeout | undefined;
 
   constructor(options: WarmPoolOptions) {
@@ -85,30 +97,34 @@ export class WarmPool {
   }
 
   get targetCount(): number {
-    return this.#sum((shelf) => shelf.target.size);
+    return this.#sum((shelf) => shelf.wanted);
   }
 
   /** Sets what is kept warm. Members of other shapes go; those of known shapes stay. */
   setTargets(targets: readonly PoolTarget[]): void {
-    const wanted = new Map(targets.filter(({ size }) => size > 0).map((target) => [shapeKey(target.shape), target]));
+    const wanted = new Map(targets.filter(({ max }) => max > 0).map((target) => [shapeKey(target.shape), target]));
     for (const [key, shelf] of this.#shelves) {
       const target = wanted.get(key);
-      if (target) shelf.target = target;
-      else {
-        shelf.target = { ...shelf.target, size: 0 };
+      if (target) {
+        shelf.target = target;
+        shelf.wanted = Math.min(target.max, Math.max(target.min, shelf.wanted));
+      } else {
+        shelf.target = { ...shelf.target, min: 0, max: 0 };
+        shelf.wanted = 0;
         for (const member of shelf.members.splice(0)) this.#discard(member, 'stale');
         if (shelf.waiters.size === 0 && shelf.starting === 0) this.#shelves.delete(key);
       }
     }
     for (const [key, target] of wanted) {
       if (!this.#shelves.has(key)) {
-        this.#shelves.set(key, { target, members: [], waiters: new Set(), starting: 0 });
+        const none = { lowest: 0, idleTurns: 0, members: [], waiters: new Set<Waiter>(), starting: 0 };
+        this.#shelves.set(key, { target, wanted: target.min, ...none });
       }
     }
     this.#refill();
   }
 
-  /** Replaces members that are too old or dead, and goes on filling. To be called at an interval. */
+  /** Replaces members that are too old or dead, lets go of those nobody needs, and goes on filling. To be called at an interval. */
   maintain(): void {
     const now = performance.now();
     for (const shelf of this.#shelves.values()) {
@@ -119,6 +135,7 @@ export class WarmPool {
         shelf.members.splice(shelf.members.indexOf(member), 1);
         this.#discard(member, member.lease.sandbox.isAlive ? 'aged' : 'died');
       }
+      this.#shrink(shelf);
     }
     this.#refill();
   }
@@ -128,7 +145,7 @@ export class WarmPool {
     const offered = [];
     for (const [key, { target }] of this.#shelves) {
       const { preimports } = target.shape;
-      if (preimports.length > 0 && target.size > 0 && key === shapeKey({ ...shape, preimports }))
+      if (preimports.length > 0 && target.max > 0 && key === shapeKey({ ...shape, preimports }))
         offered.push(preimports);
     }
     return offered;
@@ -148,15 +165,18 @@ export class WarmPool {
         this.#refill();
         return member.lease;
       }
+      if (shelf) this.#grow(shelf);
       this.#refill();
       return this.take({ ...shape, preimports: [] }, signal);
     }
-    if (!shelf || shelf.target.size === 0) {
+    if (!shelf || shelf.target.max === 0) {
       this.#options.observe({ kind: 'miss' });
       return this.#options.start(shape, signal);
     }
     for (;;) {
-      const member = this.#pop(shelf) ?? (await this.#wait(shelf, signal));
+      const ready = this.#pop(shelf);
+      if (!ready) this.#grow(shelf);
+      const member = ready ?? (await this.#wait(shelf, signal));
       if (await this.#fit(member, shape)) {
         this.#refill();
         return member.lease;
@@ -181,6 +201,7 @@ export class WarmPool {
   /** The oldest member that is alive: the youngest have the longest still to live. */
   #pop(shelf: Shelf): Member | undefined {
     for (let member = shelf.members.shift(); member; member = shelf.members.shift()) {
+      shelf.lowest = Math.min(shelf.lowest, shelf.members.length);
       if (member.lease.sandbox.isAlive) {
         const preimported = shelf.target.shape.preimports.length > 0;
         this.#options.observe({ kind: 'hit', ageMs: performance.now() - member.bornAt, preimported });
@@ -189,6 +210,26 @@ export class WarmPool {
       this.#discard(member, 'died');
     }
     return undefined;
+  }
+
+  /** A run found none ready: half as many more are kept, within the bound. */
+  #grow(shelf: Shelf): void {
+    shelf.lowest = 0;
+    shelf.wanted = Math.min(shelf.target.max, shelf.wanted + Math.max(1, Math.floor(shelf.wanted / 2)));
+    shelf.idleTurns = 0;
+  }
+
+  /** One member less, once that many were never needed at one time for a while. */
+  #shrink(shelf: Shelf): void {
+    const isSpare = shelf.wanted > shelf.target.min && shelf.lowest > 0;
+    shelf.idleTurns = isSpare ? shelf.idleTurns + 1 : 0;
+    if (shelf.idleTurns >= IDLE_TURNS) {
+      shelf.wanted -= 1;
+      shelf.idleTurns = IDLE_TURNS - 1;
+      const surplus = shelf.members.length > shelf.wanted ? shelf.members.shift() : undefined;
+      if (surplus) this.#discard(surplus, 'surplus');
+    }
+    shelf.lowest = shelf.members.length;
   }
 
   async #wait(shelf: Shelf, signal: AbortSignal): Promise<Member> {
@@ -235,9 +276,15 @@ export class WarmPool {
       for (;;) {
         const inAll = this.#sum(({ starting }) => starting);
         const forWaiters = shelf.waiters.size - shelf.starting;
-        const missing = shelf.target.size + shelf.waiters.size - shelf.members.length - shelf.starting;
+        const missing = shelf.wanted + shelf.waiters.size - shelf.members.length - shelf.starting;
         const limit =
-          forWaiters > 0 ? concurrentStarts : this.#backoffMs > 0 ? 0 : activeRuns() > 0 ? 1 : concurrentStarts;
+          forWaiters > 0
+            ? concurrentStarts
+            : this.#backoffMs > 0
+              ? 0
+              : activeRuns() > 0 || this.#isProbing
+                ? 1
+                : concurrentStarts;
         if (missing <= 0 || inAll >= limit) break;
         this.#startOne(shelf);
       }
@@ -253,6 +300,7 @@ export class WarmPool {
         (lease) => {
           shelf.starting -= 1;
           this.#backoffMs = 0;
+          this.#isProbing = false;
           this.#options.observe({ kind: 'refilled', durationMs: performance.now() - started });
           this.#shelve(shelf, { lease, bornAt: performance.now() });
         },
@@ -273,7 +321,7 @@ export class WarmPool {
     if (!next.done) {
       shelf.waiters.delete(next.value);
       next.value.resolve(member);
-    } else if (this.#closing.signal.aborted || shelf.target.size === 0) {
+    } else if (this.#closing.signal.aborted || shelf.target.max === 0) {
       void member.lease.release();
     } else {
       shelf.members.push(member);
@@ -294,6 +342,7 @@ export class WarmPool {
     this.#retryTimer = setTimeout(() => {
       const pause = this.#backoffMs;
       this.#backoffMs = 0;
+      this.#isProbing = true;
       this.#refill();
       // Remembered until a start succeeds, so that the next failure waits longer.
       if (this.#starts.size > 0) this.#backoffMs = pause;

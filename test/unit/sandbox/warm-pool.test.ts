@@ -18,6 +18,7 @@ const SHAPE: SandboxShape = {
   preimports: [],
 };
 const never = new AbortController().signal;
+const fixed = (size: number) => ({ min: size, max: size });
 
 interface Fake {
   readonly id: number;
@@ -117,7 +118,7 @@ afterEach(() => {
 async function filled(size = 3, options: Parameters<Starter['pool']>[0] = {}) {
   const starter = new Starter();
   const pool = starter.pool(options);
-  pool.setTargets([{ shape: SHAPE, size }]);
+  pool.setTargets([{ shape: SHAPE, ...fixed(size) }]);
   await starter.settle();
   expect(pool.readyCount).toBe(size);
   return { starter, pool };
@@ -127,7 +128,7 @@ describe('filling', () => {
   test('goes up to the target with a bounded number of starts at a time, and stops there', async () => {
     const starter = new Starter();
     const pool = starter.pool({ concurrentStarts: 2 });
-    pool.setTargets([{ shape: SHAPE, size: 5 }]);
+    pool.setTargets([{ shape: SHAPE, ...fixed(5) }]);
     expect(starter.pending).toHaveLength(2);
     await starter.settle();
     expect([pool.readyCount, pool.targetCount, starter.made.length]).toEqual([5, 5, 5]);
@@ -136,7 +137,7 @@ describe('filling', () => {
   test('takes one start at a time while something runs', () => {
     const starter = new Starter();
     starter.activeRuns = 1;
-    starter.pool({ concurrentStarts: 4 }).setTargets([{ shape: SHAPE, size: 4 }]);
+    starter.pool({ concurrentStarts: 4 }).setTargets([{ shape: SHAPE, ...fixed(4) }]);
     expect(starter.pending).toHaveLength(1);
   });
 
@@ -150,7 +151,7 @@ describe('filling', () => {
   test('a target of nothing starts nothing, and a run starts its own', async () => {
     const starter = new Starter();
     const pool = starter.pool();
-    pool.setTargets([{ shape: SHAPE, size: 0 }]);
+    pool.setTargets([{ shape: SHAPE, ...fixed(0) }]);
     expect(starter.pending).toEqual([]);
     const taken = pool.take(SHAPE, never);
     starter.pending.shift()?.succeed();
@@ -173,7 +174,7 @@ describe('handing out', () => {
       fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
         const starter = new Starter();
         const pool = starter.pool();
-        pool.setTargets([{ shape: SHAPE, size: 3 }]);
+        pool.setTargets([{ shape: SHAPE, ...fixed(3) }]);
         const given: Fake[] = [];
         const violations: string[] = [];
         for (const each of steps) {
@@ -229,7 +230,7 @@ describe('handing out', () => {
   test('those who wait are served in the order they came', async () => {
     const starter = new Starter();
     const pool = starter.pool({ concurrentStarts: 1 });
-    pool.setTargets([{ shape: SHAPE, size: 1 }]);
+    pool.setTargets([{ shape: SHAPE, ...fixed(1) }]);
     const order: string[] = [];
     for (const name of ['a', 'b', 'c', 'd']) void pool.take(SHAPE, never).then(() => order.push(name));
     await starter.settle();
@@ -240,7 +241,7 @@ describe('handing out', () => {
   test('one who stops waiting gets nothing and loses nobody a member', async () => {
     const starter = new Starter();
     const pool = starter.pool({ concurrentStarts: 1 });
-    pool.setTargets([{ shape: SHAPE, size: 1 }]);
+    pool.setTargets([{ shape: SHAPE, ...fixed(1) }]);
     const controller = new AbortController();
     const leaving = pool.take(SHAPE, controller.signal);
     const staying = pool.take(SHAPE, never);
@@ -301,7 +302,7 @@ describe('failing starts', () => {
   test('are heard by the one who waits longest; the others get the next', async () => {
     const starter = new Starter();
     const pool = starter.pool({ concurrentStarts: 1 });
-    pool.setTargets([{ shape: SHAPE, size: 1 }]);
+    pool.setTargets([{ shape: SHAPE, ...fixed(1) }]);
     const [first, second] = [pool.take(SHAPE, never), pool.take(SHAPE, never)];
     starter.pending.shift()?.fail(new Error('daemon is gone'));
     await expect(first).rejects.toThrow('daemon is gone');
@@ -312,7 +313,7 @@ describe('failing starts', () => {
   test('make refilling pause, longer each time, and a success ends the pause', async () => {
     const starter = new Starter();
     const pool = starter.pool({ concurrentStarts: 1 });
-    pool.setTargets([{ shape: SHAPE, size: 1 }]);
+    pool.setTargets([{ shape: SHAPE, ...fixed(1) }]);
     const pauses: number[] = [];
     for (let attempt = 0; attempt < 8; attempt += 1) {
       starter.pending.shift()?.fail(new Error('no'));
@@ -335,7 +336,7 @@ describe('failing starts', () => {
   test('a run does not wait for the pause to end', async () => {
     const starter = new Starter();
     const pool = starter.pool({ concurrentStarts: 1 });
-    pool.setTargets([{ shape: SHAPE, size: 1 }]);
+    pool.setTargets([{ shape: SHAPE, ...fixed(1) }]);
     starter.pending.shift()?.fail(new Error('no'));
     await flush();
     const taken = pool.take(SHAPE, never);
@@ -349,7 +350,7 @@ describe('changing', () => {
     const { starter, pool } = await filled(2);
     await pool.take(SHAPE, never);
     const anew = { ...SHAPE, imageId: 'sha256:b' };
-    pool.setTargets([{ shape: anew, size: 2 }]);
+    pool.setTargets([{ shape: anew, ...fixed(2) }]);
     expect(pool.readyCount).toBe(0);
     await starter.settle();
     expect(pool.readyCount).toBe(2);
@@ -387,7 +388,7 @@ describe('closing', () => {
   test('waits for starts under way and gives back what comes of them', async () => {
     const starter = new Starter();
     const pool = starter.pool();
-    pool.setTargets([{ shape: SHAPE, size: 2 }]);
+    pool.setTargets([{ shape: SHAPE, ...fixed(2) }]);
     let isClosed = false;
     const closed = pool.close().then(() => (isClosed = true));
     await flush();
@@ -401,7 +402,7 @@ describe('closing', () => {
   test('tells those who wait, and those who come later', async () => {
     const starter = new Starter();
     const pool = starter.pool();
-    pool.setTargets([{ shape: SHAPE, size: 1 }]);
+    pool.setTargets([{ shape: SHAPE, ...fixed(1) }]);
     const waiting = pool.take(SHAPE, never);
     waiting.catch(() => undefined);
     const closed = pool.close();
@@ -410,4 +411,124 @@ describe('closing', () => {
     await expect(waiting).rejects.toThrow('closing');
     await expect(pool.take(SHAPE, never)).rejects.toThrow('closing');
   });
+});
+
+describe('between bounds', () => {
+  const ranged = (min: number, max: number) => {
+    const starter = new Starter();
+    const pool = starter.pool();
+    pool.setTargets([{ shape: SHAPE, min, max }]);
+    return { starter, pool };
+  };
+  const rest = (pool: WarmPool, turns: number) => {
+    for (let turn = 0; turn < turns; turn += 1) pool.maintain();
+  };
+
+  test('as many as the lower one are kept until a run finds none', async () => {
+    const { starter, pool } = ranged(2, 6);
+    await starter.settle();
+    expect([pool.readyCount, pool.targetCount]).toEqual([2, 2]);
+    await Promise.all([pool.take(SHAPE, never), pool.take(SHAPE, never)]);
+    expect(pool.targetCount).toBe(2);
+    const missed = [pool.take(SHAPE, never), pool.take(SHAPE, never)];
+    await starter.settle();
+    await Promise.all(missed);
+    expect(pool.targetCount).toBe(4);
+    expect(pool.readyCount).toBe(4);
+  });
+
+  test('never more than the upper one, however many find none', async () => {
+    const { starter, pool } = ranged(1, 5);
+    const taken = Array.from({ length: 50 }, () => pool.take(SHAPE, never));
+    await starter.settle();
+    await Promise.all(taken);
+    expect([pool.readyCount, pool.targetCount]).toEqual([5, 5]);
+  });
+
+  test('at rest they go one by one, down to the lower bound, and each is given back', async () => {
+    const { starter, pool } = ranged(1, 5);
+    const taken = Array.from({ length: 9 }, () => pool.take(SHAPE, never));
+    await starter.settle();
+    await Promise.all(taken);
+    rest(pool, 4);
+    expect(pool.targetCount).toBe(5);
+    rest(pool, 1);
+    expect(pool.targetCount).toBe(4);
+    rest(pool, 50);
+    await flush();
+    expect([pool.readyCount, pool.targetCount]).toEqual([1, 1]);
+    expect(starter.made.filter(({ released }) => released === 1)).toHaveLength(4);
+    expect(starter.events).toContainEqual({ kind: 'discarded', reason: 'surplus' });
+  });
+
+  test('what is needed from time to time stays', async () => {
+    const { starter, pool } = ranged(1, 3);
+    const taken = Array.from({ length: 9 }, () => pool.take(SHAPE, never));
+    await starter.settle();
+    await Promise.all(taken);
+    for (let turn = 0; turn < 30; turn += 1) {
+      const burst = Array.from({ length: 3 }, () => pool.take(SHAPE, never));
+      await starter.settle();
+      await Promise.all(burst);
+      pool.maintain();
+    }
+    expect(pool.targetCount).toBe(3);
+  });
+
+  test('a lower bound of 0 keeps nothing until somebody comes', async () => {
+    const { starter, pool } = ranged(0, 2);
+    await starter.settle();
+    expect(starter.made).toEqual([]);
+    const taken = pool.take(SHAPE, never);
+    await starter.settle();
+    await taken;
+    expect(pool.readyCount).toBe(1);
+  });
+});
+
+describe('modules imported beforehand', () => {
+  const WITH: SandboxShape = { ...SHAPE, preimports: ['numpy'] };
+  const both = async () => {
+    const starter = new Starter();
+    const pool = starter.pool();
+    pool.setTargets([
+      { shape: SHAPE, ...fixed(1) },
+      { shape: WITH, ...fixed(1) },
+    ]);
+    await starter.settle();
+    return { starter, pool };
+  };
+
+  test('are offered to shapes that differ in nothing else', async () => {
+    const { pool } = await both();
+    expect(pool.preimportsOffered(SHAPE)).toEqual([['numpy']]);
+    expect(pool.preimportsOffered({ ...SHAPE, memoryBytes: 7 })).toEqual([['numpy']]);
+    expect(pool.preimportsOffered({ ...SHAPE, runtime: 'runsc' })).toEqual([]);
+  });
+
+  test('come from their own shelf, and from the plain one where that is empty', async () => {
+    const { starter, pool } = await both();
+    expect(starter.fakeOf(await pool.take(WITH, never)).shape.preimports).toEqual(['numpy']);
+    expect(starter.fakeOf(await pool.take(WITH, never)).shape.preimports).toEqual([]);
+  });
+
+  test('are never given to a plan that did not ask for them', async () => {
+    const { starter, pool } = await both();
+    const taken = [pool.take(SHAPE, never), pool.take(SHAPE, never)];
+    await starter.settle();
+    for (const lease of await Promise.all(taken)) expect(starter.fakeOf(lease).shape.preimports).toEqual([]);
+  });
+});
+
+test('after a pause one start alone tries the daemon, and only its success lets the others follow', async () => {
+  const starter = new Starter();
+  const pool = starter.pool({ concurrentStarts: 4 });
+  pool.setTargets([{ shape: SHAPE, ...fixed(4) }]);
+  for (const start of starter.pending.splice(0)) start.fail(new Error('no'));
+  await flush();
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(starter.pending).toHaveLength(1);
+  starter.pending.shift()?.succeed();
+  await flush();
+  expect(starter.pending).toHaveLength(3);
 });
