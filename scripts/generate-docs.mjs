@@ -177,7 +177,8 @@ const ADVICE = {
   queue_full: 'As many runs wait as may. Try again after `Retry-After`; the operator can raise `PYEXEC_MAX_QUEUE`.',
   shutting_down: 'The service is about to stop. Try again after `Retry-After`, or another server.',
   overloaded: 'The service is too busy to take the request. Try again after `Retry-After`.',
-  storage_full: 'The disk of the service is full. Try later, and tell the operator (`PYEXEC_SPOOL_DIR`).',
+  storage_full:
+    'The disk of the service is full. Try later, and tell the operator (`PYEXEC_SPOOL_DIR`, `PYEXEC_STATE_DIR`).',
   image_unavailable:
     'The image may be run but is not on the machine. The operator has to put it there; nothing is pulled.',
   index_unreachable:

@@ -20,6 +20,8 @@ export interface AssemblyOptions {
   readonly spoolDirectory: string;
   /** Paths, relative to the root, that a project must not use, nor anything below them. */
   readonly reservedNames?: readonly string[];
+  /** Hears of every entry as it comes, accepted or not. */
+  readonly onEntry?: () => void;
 }
 
 export class Assembly {
@@ -27,16 +29,19 @@ export class Assembly {
   readonly #tree: ProjectTree;
   readonly #spool: Spool;
   readonly #tar: CanonicalTar;
+  readonly #onEntry: (() => void) | undefined;
   #bytesToCome = 0;
 
   constructor(options: AssemblyOptions) {
     this.#limits = options.limits;
+    this.#onEntry = options.onEntry;
     this.#tree = new ProjectTree(options.limits, options.reservedNames ?? []);
     this.#spool = new Spool({ memoryBytes: options.limits.memorySpoolBytes, directory: options.spoolDirectory });
     this.#tar = new CanonicalTar(this.#spool);
   }
 
   async entry(entry: TarEntry): Promise<void> {
+    this.#onEntry?.();
     const { name, kind, sizeBytes, executable, linkTarget } = entry;
     const components = checkPath(name, kind, this.#limits);
     const link =
@@ -76,6 +81,7 @@ export class Assembly {
       tarBytes: spool.bytes,
       sha256,
       read: () => spool.read(),
+      readInto: (target, position) => spool.readInto(target, position),
       dispose: () => spool.dispose(),
     };
   }

@@ -22,6 +22,8 @@ export { type ArchiveLimits, DEFAULT_ARCHIVE_LIMITS } from './archive-limits.ts'
 export interface ReadProjectOptions extends AssemblyOptions {
   /** Whether the body is gzipped; `detect` goes by its first two bytes. */
   readonly gzip: boolean | 'detect';
+  /** Hears how many bytes of tar have come, decompressed; each time they are in a buffer of their own. */
+  readonly onBytes?: (bytes: number) => void;
   /** Its reason is thrown as it is. */
   readonly signal?: AbortSignal;
 }
@@ -43,6 +45,7 @@ export async function readProject(source: AsyncIterable<Uint8Array>, options: Re
     const { bytes, isGzip } = await decoded(body, options.gzip, options.limits);
     const walker = new TarWalker(options.limits, explainNotATar(isGzip));
     for await (const chunk of bytes) {
+      options.onBytes?.(chunk.length);
       for (const token of walker.feed(chunk)) {
         if (token.kind === 'entry') {
           await assembly.entry(token.entry);

@@ -81,6 +81,28 @@ export class Spool {
     }
   }
 
+  /** Copies what there is from `position` on into `target`; returns how many bytes, 0 at the end. */
+  async readInto(target: Uint8Array, position: number): Promise<number> {
+    this.#checkNotDisposed();
+    if (this.#file !== undefined) {
+      const length = Math.min(target.length, this.#fileBytes - position);
+      if (length <= 0) return 0;
+      const { bytesRead } = await this.#file.read(target, 0, length, position);
+      if (bytesRead === 0) throw new Error('the spool file became shorter');
+      return bytesRead;
+    }
+    let start = 0;
+    for (const part of this.#memory) {
+      if (position < start + part.length) {
+        const piece = part.subarray(position - start, position - start + target.length);
+        target.set(piece);
+        return piece.length;
+      }
+      start += part.length;
+    }
+    return 0;
+  }
+
   async dispose(): Promise<void> {
     if (this.#isDisposed) return;
     this.#isDisposed = true;

@@ -32,6 +32,11 @@ export interface Project {
   readonly sha256: string;
   /** Streams the canonical tar. May be called more than once until `dispose`. */
   read(): AsyncIterable<Buffer>;
+  /**
+   * Copies the canonical tar from `position` on into `target`; resolves with how many bytes that were, 0 at the end.
+   * For who has one buffer for all of it: those of `read` are new each time, and large ones pile up.
+   */
+  readInto(target: Uint8Array, position: number): Promise<number>;
   /** Frees memory and temporary storage. Idempotent. */
   dispose(): Promise<void>;
 }

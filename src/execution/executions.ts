@@ -23,6 +23,7 @@ import { ArtifactFiles } from '../store/artifact-files.ts';
 import type { MemoryStore } from '../store/memory-store.ts';
 import { ArtifactShelf } from './artifact-shelf.ts';
 import { ArtifactIntake } from './artifact-intake.ts';
+import { buffersPassed } from './buffer-garbage.ts';
 import { outcomeOf, programReportOf } from './ending-to-outcome.ts';
 import { ExecutionRecord, type RecordStorage } from './execution-record.ts';
 import type { AskedPackages, RunPackages } from './run-packages.ts';
@@ -256,6 +257,7 @@ export class Executions {
           isFirst = false;
           observe({ kind: 'first_byte', id: record.id, sinceStartMs: performance.now() - startedAt });
         }
+        buffersPassed(data.length);
         return record.output(stream, data);
       },
       omitted: (stream: 'stdout' | 'stderr', bytes: number) => {

@@ -9,6 +9,7 @@ import { buildProject, type ProjectFile } from '../archive/build-project.ts';
 import { readProject, type ArchiveLimits } from '../archive/read-project.ts';
 import { ServiceError } from '../domain/errors.ts';
 import type { Project } from '../domain/project.ts';
+import { buffersPassed, entriesPassed } from './buffer-garbage.ts';
 
 export type { ArchiveLimits, ProjectFile };
 
@@ -47,6 +48,10 @@ export class ProjectGate {
   ): Promise<Project> {
     const { limits, spoolDirectory } = this.#options;
     let bytes = 0;
+    let entries = 0;
+    const onEntry = () => {
+      entries += 1;
+    };
     const counted = async function* () {
       for await (const chunk of source) {
         bytes += chunk.length;
@@ -57,11 +62,12 @@ export class ProjectGate {
     try {
       await place.ready;
       return await this.#timed(
-        () => readProject(counted(), { ...options, limits, spoolDirectory }),
+        () => readProject(counted(), { ...options, limits, spoolDirectory, onEntry, onBytes: buffersPassed }),
         () => bytes,
       );
     } finally {
       place.release();
+      entriesPassed(entries);
     }
   }
 

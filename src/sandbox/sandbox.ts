@@ -16,6 +16,7 @@ import type { Project } from '../domain/project.ts';
 import { AttachDemultiplexer } from './attach-demultiplexer.ts';
 import { ArtifactFrames, type ArtifactSink } from './artifact-frames.ts';
 import type { DockerDaemon } from './docker-daemon.ts';
+import { FrameWriter } from './supervisor/frame-writer.ts';
 import {
   encodeFrame,
   encodeJsonFrame,
@@ -40,8 +41,10 @@ const CANCEL_GRACE_MS = 700;
 const HELLO_DEADLINE_MS = 30_000;
 /** The supervisor's own diagnostics that are kept for the log. */
 const DIAGNOSTIC_BYTES_MAX = 4_096;
-/** Frames are joined to writes of about this size. */
-const WRITE_BYTES = 65_536;
+/** Frames are joined to writes of this size. */
+const WRITE_BYTES = 256 * 1024;
+/** What the frames of a small run need beside its request, project and stdin. */
+const SMALL_RUN_BYTES = 1024;
 /** Output frames may exceed the kept bytes by this much before the container counts as broken. */
 const OUTPUT_SLACK_BYTES = 1 << 20;
 
@@ -66,26 +69,6 @@ export type Ending =
   | { readonly kind: 'out_of_memory' }
   /** The host had to end the container, because the supervisor did not. */
   | { readonly kind: 'backstop'; readonly cause: 'wall_ms' | 'cancelled'; readonly wallMs: number };
-
-async function* requestFrames(token: string, plan: RunPlan, project: Project): AsyncGenerator<Buffer> {
-  const { entryPoint, args, environment, commandChain, wantsLastValue, limits, onOverflow } = plan;
-  yield encodeJsonFrame(FRAME.RUN, {
-    token,
-    entry: entryPoint,
-    args,
-    environment,
-    commandChain,
-    wantsLastValue,
-    limits,
-    onOverflow,
-    artifacts: plan.artifacts ?? null,
-  });
-  for await (const chunk of project.read()) yield encodeFrame(FRAME.ARCHIVE, chunk);
-  for (let offset = 0; offset < plan.stdin.length; offset += WRITE_BYTES) {
-    yield encodeFrame(FRAME.STDIN, plan.stdin.subarray(offset, offset + WRITE_BYTES));
-  }
-  yield encodeFrame(FRAME.RELEASE);
-}
 
 type Waiter = { readonly resolve: (frame: Frame | undefined) => void };
 
@@ -238,21 +221,37 @@ export class Sandbox {
 
   /** Sends plan, project and stdin, then the release: a small run is one write. */
   async #send(plan: RunPlan, project: Project, signal: AbortSignal): Promise<void> {
-    let batch: Buffer[] = [];
-    let batchBytes = 0;
-    const flush = async () => {
-      const data = batch.length === 1 && batch[0] ? batch[0] : Buffer.concat(batch, batchBytes);
-      batch = [];
-      batchBytes = 0;
-      await this.#write(data);
-    };
-    for await (const frame of requestFrames(this.#token, plan, project)) {
-      if (this.#ended || signal.aborted) return;
-      batch.push(frame);
-      batchBytes += frame.length;
-      if (batchBytes >= WRITE_BYTES) await flush();
+    const { entryPoint, args, environment, commandChain, wantsLastValue, limits, onOverflow } = plan;
+    const request = encodeJsonFrame(FRAME.RUN, {
+      token: this.#token,
+      entry: entryPoint,
+      args,
+      environment,
+      commandChain,
+      wantsLastValue,
+      limits,
+      onOverflow,
+      artifacts: plan.artifacts ?? null,
+    });
+    const bytes = request.length + project.tarBytes + plan.stdin.length + SMALL_RUN_BYTES;
+    const writer = new FrameWriter(Math.min(WRITE_BYTES, bytes), (data) => this.#write(data));
+    const isOver = () => this.#ended || signal.aborted;
+    await writer.frame(request);
+    for (let position = 0; position < project.tarBytes && !isOver();) {
+      const at = position;
+      position += await writer.payload(FRAME.ARCHIVE, (room) => project.readInto(room, at));
     }
-    await flush();
+    for (let offset = 0; offset < plan.stdin.length && !isOver();) {
+      const at = offset;
+      offset += await writer.payload(FRAME.STDIN, (room) => {
+        const part = plan.stdin.subarray(at, at + room.length);
+        room.set(part);
+        return part.length;
+      });
+    }
+    if (isOver()) return;
+    await writer.frame(encodeFrame(FRAME.RELEASE));
+    await writer.flush();
   }
 
   /** Passes frames on until the exit frame; undefined when the container fell silent before it. */
@@ -353,16 +352,17 @@ export class Sandbox {
     this.#waiter = undefined;
   }
 
+  /** Resolves when `data` may be used again, however it went: a connection that broke ends the run elsewhere. */
   async #write(data: Buffer): Promise<void> {
     if (this.#ended) return;
-    if (this.#socket.write(data)) return;
+    const socket = this.#socket;
     await new Promise<void>((resolve) => {
-      const socket = this.#socket;
       const done = () => {
-        socket.off('drain', done).off('close', done);
+        socket.off('close', done);
         resolve();
       };
-      socket.on('drain', done).on('close', done);
+      socket.on('close', done);
+      socket.write(data, done);
       if (socket.closed) done();
     });
   }

@@ -102,6 +102,11 @@ export class ServiceProcess implements AsyncDisposable {
     }
   }
 
+  get pid(): number {
+    if (this.#child.pid === undefined) throw new Error('the service was not started');
+    return this.#child.pid;
+  }
+
   signal(name: NodeJS.Signals): void {
     this.#child.kill(name);
   }

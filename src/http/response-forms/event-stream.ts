@@ -8,6 +8,7 @@
  */
 import { Readable } from 'node:stream';
 import type { FastifyReply } from 'fastify';
+import { buffersPassed } from '../../execution/buffer-garbage.ts';
 import type { Submitted } from '../../execution/executions.ts';
 import { linesOf, typeOf, type EventLines } from '../../output/event-lines.ts';
 
@@ -82,7 +83,9 @@ export function eventStream(execution: Submitted, options: EventStreamOptions): 
     for await (const lines of execution.follow(after, following.signal)) {
       if (following.signal.aborted) return;
       beat.refresh();
-      if (stream.push(framing.events(lines))) continue;
+      const bytes = framing.events(lines);
+      buffersPassed(bytes.length);
+      if (stream.push(bytes)) continue;
       isBlocked = true;
       await new Promise<void>((resolve) => {
         onRead = resolve;

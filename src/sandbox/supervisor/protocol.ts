@@ -16,7 +16,7 @@ export const PROTOCOL_VERSION = 2;
 
 /** Longest frame a supervisor sends: an exit frame with a megabyte of value, all of it escaped. */
 export const FRAME_BYTES_MAX = 8 << 20;
-const HEADER_BYTES = 5;
+export const FRAME_HEADER_BYTES = 5;
 
 /** A container broke the protocol: its output cannot be trusted any further. */
 export class ProtocolError extends Error {
@@ -30,11 +30,15 @@ export interface Frame {
 
 /** One frame, header and payload in one buffer. */
 export function encodeFrame(type: number, payload: Uint8Array = Buffer.alloc(0)): Buffer {
-  const frame = Buffer.allocUnsafe(HEADER_BYTES + payload.length);
-  frame.writeUInt8(type, 0);
-  frame.writeUInt32BE(payload.length, 1);
-  frame.set(payload, HEADER_BYTES);
+  const frame = Buffer.allocUnsafe(FRAME_HEADER_BYTES + payload.length);
+  writeFrameHeader(frame, 0, type, payload.length);
+  frame.set(payload, FRAME_HEADER_BYTES);
   return frame;
+}
+
+export function writeFrameHeader(target: Buffer, offset: number, type: number, payloadBytes: number): void {
+  target.writeUInt8(type, offset);
+  target.writeUInt32BE(payloadBytes, offset + 1);
 }
 
 export function encodeJsonFrame(type: number, value: unknown): Buffer {
@@ -45,7 +49,7 @@ export function encodeJsonFrame(type: number, value: unknown): Buffer {
 export class FrameDecoder {
   #waiting: Buffer[] = [];
   #waitingBytes = 0;
-  #needBytes = HEADER_BYTES;
+  #needBytes = FRAME_HEADER_BYTES;
 
   /**
    * Every frame completed by `chunk`, in order.
@@ -60,18 +64,18 @@ export class FrameDecoder {
       rest = Buffer.concat(this.#waiting);
       this.#waiting = [];
       this.#waitingBytes = 0;
-      this.#needBytes = HEADER_BYTES;
+      this.#needBytes = FRAME_HEADER_BYTES;
     }
     let offset = 0;
-    while (rest.length - offset >= HEADER_BYTES) {
+    while (rest.length - offset >= FRAME_HEADER_BYTES) {
       const length = rest.readUInt32BE(offset + 1);
       if (length > FRAME_BYTES_MAX) throw new ProtocolError(`frame of ${String(length)} bytes`);
-      const end = offset + HEADER_BYTES + length;
+      const end = offset + FRAME_HEADER_BYTES + length;
       if (end > rest.length) {
-        this.#needBytes = HEADER_BYTES + length;
+        this.#needBytes = FRAME_HEADER_BYTES + length;
         break;
       }
-      yield { type: rest.readUInt8(offset), payload: rest.subarray(offset + HEADER_BYTES, end) };
+      yield { type: rest.readUInt8(offset), payload: rest.subarray(offset + FRAME_HEADER_BYTES, end) };
       offset = end;
     }
     if (offset < rest.length) {

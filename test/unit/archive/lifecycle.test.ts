@@ -78,7 +78,17 @@ describe('a project', () => {
       limits: { ...limits, memorySpoolBytes: 10_000_000 },
     });
     expect(inMemory.sha256).toBe(inFile.sha256);
-    expect((await contentOf(inMemory)).equals(await contentOf(inFile))).toBe(true);
+    const content = await contentOf(inFile);
+    expect((await contentOf(inMemory)).equals(content)).toBe(true);
+    for (const project of [inFile, inMemory]) {
+      const buffer = Buffer.alloc(50_001);
+      const parts: Buffer[] = [];
+      for (let at = 0, bytes = 0; (bytes = await project.readInto(buffer, at)) > 0; at += bytes) {
+        parts.push(Buffer.from(buffer.subarray(0, bytes)));
+      }
+      expect(Buffer.concat(parts).equals(content)).toBe(true);
+      expect(await project.readInto(buffer, project.tarBytes)).toBe(0);
+    }
     await inFile.dispose();
     await inMemory.dispose();
   });

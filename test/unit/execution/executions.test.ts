@@ -61,6 +61,7 @@ function setup(run: Run, change: Partial<ExecutionsOptions> = {}, queueMax = 2) 
     read: () => {
       throw new Error('not read here');
     },
+    readInto: () => Promise.reject(new Error('not read here')),
     dispose: () => {
       counts.disposed += 1;
       return Promise.resolve();

@@ -44,6 +44,7 @@ const PROJECT: Project = {
   read: () => {
     throw new Error('policy does not read projects');
   },
+  readInto: () => Promise.reject(new Error('policy does not read projects')),
   dispose: () => Promise.resolve(),
 };
 

@@ -19,6 +19,7 @@ function projectOf(names: readonly string[]): Project {
     read: () => {
       throw new Error('policy does not read projects');
     },
+    readInto: () => Promise.reject(new Error('policy does not read projects')),
     dispose: () => Promise.resolve(),
   };
 }
