@@ -179,6 +179,8 @@ const ADVICE = {
   overloaded: 'The service is too busy to take the request. Try again after `Retry-After`.',
   storage_full:
     'The disk of the service is full. Try later, and tell the operator (`PYEXEC_SPOOL_DIR`, `PYEXEC_STATE_DIR`).',
+  storage_unavailable:
+    'The records of executions cannot be written. Try later, and tell the operator (`PYEXEC_STATE_DIR`).',
   image_unavailable:
     'The image may be run but is not on the machine. The operator has to put it there; nothing is pulled.',
   index_unreachable:

@@ -11,12 +11,11 @@ import { checkDaemon, readSeccompProfile } from './composition/boot-checks.ts';
 import { checkExposure, openIdentity, type Identity } from './composition/identity.ts';
 import { buildLayers } from './composition/layers.ts';
 import { operatorPolicy } from './composition/operator-policy.ts';
-import { openStateDirectory } from './composition/state.ts';
 import { checkPreimports, poolWishes } from './composition/pool-targets.ts';
 import { pairsOf } from './composition/setting-pairs.ts';
+import { keepState, openState, storageReadiness, type State } from './composition/state.ts';
 import { ConfigError, type Config } from './config/config.ts';
 import { ServiceError } from './domain/errors.ts';
-import type { ExecutionRecord } from './execution/execution-record.ts';
 import { pythonExecutorDoor } from './doors/python-executor/routes.ts';
 import { Executions } from './execution/executions.ts';
 import { RunPackages } from './execution/run-packages.ts';
@@ -32,8 +31,6 @@ import { ImageStore, type LocalImage } from './sandbox/image-store.ts';
 import { OrphanReaper } from './sandbox/orphan-reaper.ts';
 import { WarmPool, type PoolEvent, type PoolTarget } from './sandbox/warm-pool.ts';
 import { supervisorCommand } from './sandbox/supervisor/protocol.ts';
-import { MemoryStore } from './store/memory-store.ts';
-import type { StateDirectory } from './store/state-directory.ts';
 import type { Logger } from './telemetry/logger.ts';
 import { Metrics } from './telemetry/metrics.ts';
 import { observeMilestones } from './telemetry/observe-executions.ts';
@@ -78,23 +75,20 @@ export interface App extends Engine {
  *   the state directory cannot be used.
  */
 export async function buildEngine(config: Config, logger: Logger): Promise<Engine> {
-  const state = openStateDirectory(config);
+  const state = openState(config, logger);
   try {
     return await buildOn(state, config, logger);
   } catch (error) {
-    state.close();
+    await state.close();
     throw error;
   }
 }
 
-async function buildOn(state: StateDirectory, config: Config, logger: Logger): Promise<Engine> {
+async function buildOn(state: State, config: Config, logger: Logger): Promise<Engine> {
+  const { store, directory } = state;
   const seccompProfile = readSeccompProfile(config.PYEXEC_SECCOMP_PROFILE);
   const policy = operatorPolicy(config);
   const slots = runSlots(config);
-  const store = new MemoryStore<ExecutionRecord>({
-    ttlMs: config.PYEXEC_CLEANUP_TTL * 1000,
-    bytesMax: config.PYEXEC_STORE_MAX_MB * MIB,
-  });
   const metrics = new Metrics({
     pyexec_runs_active: { help: 'Runs in progress', read: () => slots.running },
     pyexec_runs_queued: { help: 'Runs waiting for a place', read: () => slots.waiting },
@@ -207,7 +201,10 @@ async function buildOn(state: StateDirectory, config: Config, logger: Logger): P
     slots,
     store,
     storage: {
-      directoryOf: (id) => state.executionDirectory(id),
+      directoryOf: (id) => directory.executionDirectory(id),
+      onShow: (id, seq) => {
+        state.showing(id, seq);
+      },
       memory: new OutputMemory(OUTPUT_MEMORY_BYTES_MAX),
     },
     resolveImage: async (asked, caller) => {
@@ -232,6 +229,8 @@ async function buildOn(state: StateDirectory, config: Config, logger: Logger): P
     observe: observeMilestones(logger, metrics),
   });
 
+  await keepState(state, executions, logger);
+
   let lastReadiness: { at: number; value: Promise<Readiness> } | undefined;
   const checkReadiness = async (): Promise<Readiness> => {
     const failed = (detail: string) => ({ ok: false, detail });
@@ -244,6 +243,7 @@ async function buildOn(state: StateDirectory, config: Config, logger: Logger): P
         () => ({ ok: true }),
         () => failed('the default image is not available'),
       ),
+      storage: storageReadiness(store),
       accepting: executions.isDraining ? failed('the service is shutting down') : { ok: true },
     };
     return { ready: Object.values(checks).every(({ ok }) => ok), checks };
@@ -283,7 +283,7 @@ async function buildOn(state: StateDirectory, config: Config, logger: Logger): P
     drain,
     close: async (graceMs) => {
       await drain(graceMs);
-      state.close();
+      await state.close();
     },
   };
 }

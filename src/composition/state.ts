@@ -1,13 +1,93 @@
 /**
- * What survives a restart: the state directory and what is kept in it.
+ * What survives a restart: the state directory, the records in it, and their keeping.
  */
 import { ConfigError, type Config } from '../config/config.ts';
+import type { ExecutionId } from '../domain/execution.ts';
+import type { Executions } from '../execution/executions.ts';
+import { ExecutionStore } from '../store/execution-store.ts';
 import { StateDirectory, StateDirectoryError } from '../store/state-directory.ts';
+import { Sweeper } from '../store/sweeper.ts';
+import type { Logger } from '../telemetry/logger.ts';
 
-/** @throws {ConfigError} naming the setting, when the directory cannot be used. */
-export function openStateDirectory(config: Config): StateDirectory {
+const MIB = 2 ** 20;
+const SWEEP_INTERVAL_MS = 5000;
+
+export interface State {
+  readonly directory: StateDirectory;
+  readonly store: ExecutionStore;
+  readonly sweeper: Sweeper;
+  /** See ExecutionStore.showing; a failure is logged. */
+  readonly showing: (id: ExecutionId, seq: number) => void;
+  /** Gives the directory up to the next server. */
+  close(): Promise<void>;
+}
+
+/** @throws {ConfigError} naming the setting, when the directory or what is in it cannot be used. */
+export function openState(config: Config, logger: Logger): State {
+  const directory = usable(() => StateDirectory.open(config.PYEXEC_STATE_DIR));
+  let store: ExecutionStore;
   try {
-    return StateDirectory.open(config.PYEXEC_STATE_DIR);
+    store = usable(
+      () =>
+        new ExecutionStore(directory, {
+          ttlMs: config.PYEXEC_CLEANUP_TTL * 1000,
+          bytesMax: config.PYEXEC_STORE_MAX_MB * MIB,
+          countMax: config.PYEXEC_STORE_MAX_EXECUTIONS,
+        }),
+    );
+  } catch (error) {
+    directory.close();
+    throw error;
+  }
+  const onError = (error: unknown) => {
+    logger.error({ err: error }, 'the records of executions could not be kept in order; it is tried again');
+  };
+  const sweeper = new Sweeper({ directory, store, intervalMs: SWEEP_INTERVAL_MS, onError });
+  return {
+    directory,
+    store,
+    sweeper,
+    showing: (id, seq) => {
+      try {
+        store.showing(id, seq);
+      } catch (error) {
+        onError(error);
+      }
+    },
+    close: async () => {
+      await sweeper.stop();
+      store.close();
+      directory.close();
+    },
+  };
+}
+
+/** Ends what a crash left without an end, and keeps the records within their bounds from now on. */
+export async function keepState(state: State, executions: Executions, logger: Logger): Promise<void> {
+  const { sweeper } = state;
+  const recover = async () => {
+    for (const { execution_id, outcome } of await executions.recover()) {
+      logger.warn({ execution_id, outcome }, 'an execution was left without an end, and was given one');
+    }
+  };
+  await sweeper.guard(recover);
+  void sweeper.removeStrays();
+  sweeper.start(recover);
+}
+
+/** Whether an execution could be recorded now. */
+export function storageReadiness(store: ExecutionStore): { readonly ok: boolean; readonly detail?: string } {
+  try {
+    store.probe();
+    return { ok: true };
+  } catch {
+    return { ok: false, detail: 'executions cannot be recorded: the disk is full or fails' };
+  }
+}
+
+function usable<T>(open: () => T): T {
+  try {
+    return open();
   } catch (error) {
     if (error instanceof StateDirectoryError) throw new ConfigError(`PYEXEC_STATE_DIR: ${error.message}`);
     throw error;

@@ -71,6 +71,15 @@ export interface ExecutionResult {
   readonly artifacts_skipped?: { readonly count: number; readonly entries: readonly SkippedArtifact[] };
 }
 
+/**
+ * How the door an execution came through writes it, as data: it is shown in the same
+ * form whenever it is fetched. What the facts mean is the door's business.
+ */
+export interface DoorForm {
+  readonly door: string;
+  readonly facts?: Readonly<Record<string, unknown>>;
+}
+
 /** The whole execution, with the output collected so far. */
 export interface Execution extends ExecutionResult {
   readonly stdout?: string;

@@ -8,6 +8,7 @@ import type { Artifact, ArtifactReport } from '../domain/artifacts.ts';
 import type { OutputStream } from '../domain/events.ts';
 import {
   newExecutionId,
+  type DoorForm,
   type Execution,
   type ExecutionId,
   type ExecutionResult,
@@ -15,20 +16,14 @@ import {
   type QueuePlace,
   type Truncation,
 } from '../domain/execution.ts';
-import {
-  errorSentenceOf,
-  exitCodeOf,
-  statusOf,
-  type CancelReason,
-  type Outcome,
-  type Usage,
-} from '../domain/outcome.ts';
+import { statusOf, type CancelReason, type Outcome, type Usage } from '../domain/outcome.ts';
 import type { RunPlan } from '../domain/plan.ts';
 import type { EventLines } from '../output/event-lines.ts';
 import { EventLog } from '../output/event-log.ts';
 import type { KeptEvents } from '../output/kept-events.ts';
 import type { OutputMemory } from '../output/output-memory.ts';
 import { OutputTail } from '../output/output-tail.ts';
+import { endOf, terminalEvent, withOutput } from './ends.ts';
 import { failureHint } from './failure-hint.ts';
 
 /** What the program said about itself beside its output. It may say anything. */
@@ -43,8 +38,12 @@ export interface RecordStorage {
   /** The directory of one execution. Made when it is needed. */
   readonly directoryOf: (id: ExecutionId) => string;
   readonly memory?: OutputMemory;
+  /** Called before readers of an execution that has not ended are shown events up to this one. Does not throw. */
+  readonly onShow?: (id: ExecutionId, seq: number) => void;
 }
 
+/** Told ahead, so that it need not be told for every event. */
+const SHOWN_AHEAD = 1000;
 /** Of the end of stderr, for the hint. */
 const STDERR_TAIL_BYTES = 16 * 1024;
 
@@ -53,6 +52,7 @@ export class ExecutionRecord {
   readonly plan: RunPlan;
   /** The caller it belongs to; see domain/caller.ts. */
   readonly ownerId: string;
+  readonly form: DoorForm | undefined;
   readonly #log: EventLog;
   readonly #stderrTail = new OutputTail(STDERR_TAIL_BYTES);
   readonly #createdAt = new Date();
@@ -62,12 +62,16 @@ export class ExecutionRecord {
   /** Resolves, never rejects, when the record has ended. */
   readonly ended: Promise<void>;
   #resolveEnded: () => void = () => undefined;
+  readonly #onShow: (seq: number) => void;
+  #shownSeq = 0;
   #cancelReason: CancelReason = 'requested';
   #startedAt: Date | undefined;
   #startedClock = 0;
   #finishedAt: Date | undefined;
   #durationMs: number | undefined;
   #outcome: Outcome | undefined;
+  /** The outcome once callers may see it. */
+  #published: Outcome | undefined;
   #usage: Usage | undefined;
   #hint: string | undefined;
   #told: ProgramReport = {};
@@ -75,9 +79,12 @@ export class ExecutionRecord {
   #queue: () => QueuePlace | undefined = () => undefined;
   #artifacts: ArtifactReport = { artifacts: [], skipped: [], skippedCount: 0 };
 
-  constructor(plan: RunPlan, ownerId: string, { directoryOf, memory }: RecordStorage) {
+  constructor(plan: RunPlan, ownerId: string, storage: RecordStorage, form?: DoorForm) {
+    const { directoryOf, memory, onShow } = storage;
+    this.#onShow = (seq) => onShow?.(this.id, seq);
     this.plan = plan;
     this.ownerId = ownerId;
+    this.form = form;
     this.#log = new EventLog({ spillDirectory: directoryOf(this.id), ...(memory && { memory }) });
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
@@ -85,17 +92,12 @@ export class ExecutionRecord {
     this.#log.append({ type: 'status', status: 'pending' });
   }
 
-  get sizeBytes(): number {
-    return this.#log.bytes + 2048;
-  }
-
   get status(): ExecutionStatus {
-    if (this.#outcome) return statusOf(this.#outcome);
-    return this.#startedAt ? 'running' : 'pending';
+    return this.#statusWith(this.#published);
   }
 
   get outcome(): Outcome | undefined {
-    return this.#outcome;
+    return this.#published;
   }
 
   /** Aborted when somebody wants the run to end. */
@@ -114,8 +116,14 @@ export class ExecutionRecord {
   }
 
   /** The events after `after` as encoded lines, then those that follow. See EventLog. */
-  follow(after: number, signal: AbortSignal): AsyncGenerator<EventLines, void, void> {
-    return this.#log.follow(after, signal);
+  async *follow(after: number, signal: AbortSignal): AsyncGenerator<EventLines, void, void> {
+    for await (const lines of this.#log.follow(after, signal)) {
+      if (!this.#published && lines.lastSeq > this.#shownSeq) {
+        this.#shownSeq = lines.lastSeq + SHOWN_AHEAD;
+        this.#onShow(this.#shownSeq);
+      }
+      yield lines;
+    }
   }
 
   /** Says which packages were installed for it. */
@@ -157,54 +165,93 @@ export class ExecutionRecord {
     this.#log.append({ type: 'artifact', ...artifact });
   }
 
-  /** What the run left, once that is known; to be said before `end`. */
+  /** What the run left, once that is known; to be said before it is sealed. */
   left(report: ArtifactReport): void {
     if (!this.#outcome) this.#artifacts = report;
   }
 
-  end(outcome: Outcome, usage: Usage | undefined, told: ProgramReport = {}): void {
-    if (this.#outcome) return;
+  /**
+   * Decides how it ended: nothing is taken any more. Callers see it once it is published; until then another call can
+   * decide otherwise.
+   */
+  seal(outcome: Outcome, usage: Usage | undefined, told: ProgramReport = {}): void {
+    if (this.#published) return;
     this.#outcome = outcome;
     this.#usage = usage;
     this.#told = told;
     this.#finishedAt = new Date();
-    if (this.#startedAt) this.#durationMs = Math.round(performance.now() - this.#startedClock);
+    if (this.#startedAt) this.#durationMs ??= Math.round(performance.now() - this.#startedClock);
     this.#hint = failureHint(outcome, this.#stderrTail.text(), this.plan);
-    const result = this.result();
-    this.#log.append(
-      outcome.kind === 'infrastructure_error' || outcome.kind === 'interrupted'
-        ? {
-            type: 'error',
-            code: outcome.kind === 'interrupted' ? 'interrupted' : outcome.code,
-            detail: result.error ?? '',
-            ...result,
-          }
-        : { type: 'result', ...result },
-    );
+    this.#log.seal(terminalEvent(this.finalResult()));
+  }
+
+  /** Shows callers how it ended. */
+  publish(): void {
+    if (this.#published || !this.#outcome) return;
+    this.#published = this.#outcome;
+    this.#log.publish();
     this.#resolveEnded();
   }
 
-  /** Everything but the output text. */
+  /** It is read from the store from now on, `isInline` all of it. Readers under way go on here. */
+  async release(isInline: boolean): Promise<void> {
+    await this.#log.release(isInline);
+  }
+
+  /** Number of the event that tells how it ended; of the last one until then. */
+  get terminalSeq(): number {
+    return this.#log.lastSeq + (this.#published ? 0 : 1);
+  }
+
+  /** Begins to write the events so far to the disk, so that they outlive this process. */
+  save(): void {
+    this.#log.save();
+  }
+
+  /** Everything but the output text, as callers see it. */
   result(): ExecutionResult {
-    const error = this.#outcome && errorSentenceOf(this.#outcome);
+    return this.#resultWith(this.#published);
+  }
+
+  /** Everything but the output text, as it was sealed. */
+  finalResult(): ExecutionResult {
+    return this.#resultWith(this.#outcome);
+  }
+
+  /** The whole execution as it stands, output included. */
+  async snapshot(): Promise<Execution> {
+    const output = await this.#log.collect();
+    return withOutput(this.result(), output);
+  }
+
+  /** How the events are kept once the record has ended. @throws {ServiceError} storage_full, internal. */
+  settle(): Promise<KeptEvents> {
+    return this.#log.settle();
+  }
+
+  #statusWith(outcome: Outcome | undefined): ExecutionStatus {
+    if (outcome) return statusOf(outcome);
+    return this.#startedAt ? 'running' : 'pending';
+  }
+
+  #resultWith(outcome: Outcome | undefined): ExecutionResult {
     const truncated = this.#truncations();
-    const queue = this.status === 'pending' ? this.#queue() : undefined;
+    const status = this.#statusWith(outcome);
+    const queue = status === 'pending' ? this.#queue() : undefined;
     return {
       execution_id: this.id,
-      status: this.status,
-      exit_code: this.#outcome ? exitCodeOf(this.#outcome) : 0,
-      ...(error === undefined ? {} : { error }),
-      ...(this.#outcome ? { outcome: this.#outcome } : {}),
-      ...this.#told,
-      ...(this.#hint === undefined ? {} : { hint: this.#hint }),
+      status,
+      ...endOf(outcome),
+      ...(outcome ? this.#told : {}),
+      ...(outcome && this.#hint !== undefined ? { hint: this.#hint } : {}),
       image: this.plan.shape.image,
       ...(this.#packages ? { packages: this.#packages } : {}),
       runtime: this.plan.shape.runtime,
       created_at: this.#createdAt.toISOString(),
       ...(this.#startedAt ? { started_at: this.#startedAt.toISOString() } : {}),
-      ...(this.#finishedAt ? { finished_at: this.#finishedAt.toISOString() } : {}),
-      ...(this.#durationMs === undefined ? {} : { duration_ms: this.#durationMs }),
-      ...(this.#usage ? { usage: this.#usage } : {}),
+      ...(outcome && this.#finishedAt ? { finished_at: this.#finishedAt.toISOString() } : {}),
+      ...(outcome && this.#durationMs !== undefined ? { duration_ms: this.#durationMs } : {}),
+      ...(outcome && this.#usage ? { usage: this.#usage } : {}),
       ...(truncated ? { truncated } : {}),
       limits: this.plan.limits,
       ...(queue ? { queue } : {}),
@@ -213,28 +260,6 @@ export class ExecutionRecord {
         ? { artifacts_skipped: { count: this.#artifacts.skippedCount, entries: this.#artifacts.skipped } }
         : {}),
     };
-  }
-
-  /** The whole execution as it stands, output included. */
-  async snapshot(): Promise<Execution> {
-    const { stdout, stderr } = await this.#log.collect();
-    return {
-      ...this.result(),
-      stdout: stdout.text,
-      ...(stdout.encoding ? { stdout_encoding: stdout.encoding } : {}),
-      stderr: stderr.text,
-      ...(stderr.encoding ? { stderr_encoding: stderr.encoding } : {}),
-    };
-  }
-
-  /** How the events are kept once the record has ended. @throws {ServiceError} storage_full, internal. */
-  settle(): Promise<KeptEvents> {
-    return this.#log.settle();
-  }
-
-  /** Frees what the record has on disk. */
-  discard(): Promise<void> {
-    return this.#log.discard();
   }
 
   #truncations(): ExecutionResult['truncated'] {

@@ -7,7 +7,7 @@
  */
 import { mayActOn, type Caller } from '../domain/caller.ts';
 import { ServiceError } from '../domain/errors.ts';
-import type { Execution, ExecutionId, ExecutionResult } from '../domain/execution.ts';
+import type { DoorForm, Execution, ExecutionId, ExecutionResult } from '../domain/execution.ts';
 import { isFailureOfOurs, type CancelReason, type Outcome, type Usage } from '../domain/outcome.ts';
 import type { RunPlan, RunRequest, SandboxShape } from '../domain/plan.ts';
 import type { Project } from '../domain/project.ts';
@@ -20,14 +20,17 @@ import type { Lease } from '../sandbox/cold-start.ts';
 import { SandboxBroken } from '../sandbox/sandbox.ts';
 import type { EventLines } from '../output/event-lines.ts';
 import { ArtifactFiles } from '../store/artifact-files.ts';
-import type { MemoryStore } from '../store/memory-store.ts';
+import type { ExecutionStore } from '../store/execution-store.ts';
 import { ArtifactShelf } from './artifact-shelf.ts';
 import { ArtifactIntake } from './artifact-intake.ts';
 import { buffersPassed } from './buffer-garbage.ts';
 import { outcomeOf, programReportOf } from './ending-to-outcome.ts';
 import { ExecutionRecord, type RecordStorage } from './execution-record.ts';
-import type { AskedPackages, RunPackages } from './run-packages.ts';
 import { importsAmong } from './program-imports.ts';
+import { RecordedExecution } from './recorded-execution.ts';
+import { recordEnd, recordWithoutOutput } from './record-end.ts';
+import { recover } from './recovery.ts';
+import type { AskedPackages, RunPackages } from './run-packages.ts';
 
 /** What an execution goes through, for those who count; see telemetry/. */
 export type ExecutionMilestone =
@@ -48,7 +51,7 @@ export type ExecutionMilestone =
 export interface ExecutionsOptions {
   readonly policy: OperatorPolicy;
   readonly slots: RunSlots;
-  readonly store: MemoryStore<ExecutionRecord>;
+  readonly store: ExecutionStore;
   readonly storage: RecordStorage;
   /** The local image a request of this caller means. Throws image_not_allowed or image_unavailable. */
   readonly resolveImage: (reference: string | undefined, caller: Caller) => Promise<{ reference: string; id: string }>;
@@ -63,6 +66,8 @@ export interface ExecutionsOptions {
 /** An accepted execution, for the door that submitted it. */
 export interface Submitted {
   readonly id: ExecutionId;
+  /** How the door it came through writes it, where that has a form of its own. */
+  readonly form: DoorForm | undefined;
   /** Resolves when the execution has ended, however it ended. Never rejects. */
   readonly ended: Promise<void>;
   /** Ends the run because its caller no longer wants it. */
@@ -75,9 +80,16 @@ export interface Submitted {
   follow(after: number, signal: AbortSignal): AsyncGenerator<EventLines, void, void>;
 }
 
+/** Output of a running program is on the disk after this long: a crash takes no more of it. */
+const SAVE_INTERVAL_MS = 1000;
+
 export class Executions {
   readonly #options: ExecutionsOptions;
-  readonly #active = new Set<ExecutionRecord>();
+  /** Those that have not ended. */
+  readonly #active = new Map<string, ExecutionRecord>();
+  /** Those that ended and whose end could not be recorded yet. */
+  readonly #unrecorded = new Map<string, ExecutionRecord>();
+  readonly #saving: NodeJS.Timeout;
   readonly #artifactFiles: ArtifactFiles;
   /** Reads what executions left behind. */
   readonly artifacts: ArtifactShelf;
@@ -87,6 +99,10 @@ export class Executions {
     this.#options = options;
     this.#artifactFiles = new ArtifactFiles(options.storage.directoryOf);
     this.artifacts = new ArtifactShelf(this.#artifactFiles);
+    this.#saving = setInterval(() => {
+      for (const record of this.#active.values()) record.save();
+    }, SAVE_INTERVAL_MS);
+    this.#saving.unref();
   }
 
   get activeCount(): number {
@@ -102,7 +118,12 @@ export class Executions {
    * call on, also when it is refused.
    * @throws {ServiceError} for everything in policy/, requirements_*, queue_full, shutting_down, image_*.
    */
-  async submit(request: RunRequest, project: Project, caller: Caller): Promise<Submitted> {
+  async submit(
+    request: RunRequest,
+    project: Project,
+    caller: Caller,
+    { form }: { readonly form?: DoorForm } = {},
+  ): Promise<Submitted> {
     try {
       this.refuseIfDraining();
       const image = await this.#options.resolveImage(request.image, caller);
@@ -111,16 +132,21 @@ export class Executions {
       const plan = packages ? decided : await this.#withPreimports(decided, project);
       // Draining may have begun meanwhile, and would not wait for a run it does not know.
       this.refuseIfDraining();
-      const record = new ExecutionRecord(plan, caller.id, this.#options.storage);
+      const record = new ExecutionRecord(plan, caller.id, this.#options.storage, form);
       const slot = this.#options.slots.reserve(record.cancellation, {
         callerId: caller.id,
         concurrentMax: caller.concurrentMax,
         priority: request.priority,
         bytes: project.tarBytes + request.stdin.length,
       });
+      try {
+        this.#options.store.accept({ id: record.id, ownerId: caller.id, result: record.result(), form });
+      } catch (error) {
+        slot.release();
+        throw error;
+      }
       record.waits(slot.queue);
-      this.#options.store.add(record);
-      this.#active.add(record);
+      this.#active.set(record.id, record);
       this.#options.observe({ kind: 'accepted', id: record.id, plan, projectBytes: project.contentBytes });
       void this.#run(record, project, slot, packages);
       return record;
@@ -150,12 +176,35 @@ export class Executions {
     }
   }
 
-  /** @throws {ServiceError} not_found, also when it is another caller's: whether it exists is not told. */
+  /**
+   * @throws {ServiceError} not_found, also when it is another caller's: whether it exists is not told;
+   *   storage_unavailable.
+   */
   get(id: string, caller: Caller): Submitted & { readonly status: Execution['status'] } {
-    const record = this.#options.store.get(id);
-    if (!record || !mayActOn(caller, record.ownerId))
+    const record = this.#active.get(id) ?? this.#unrecorded.get(id);
+    const found = record ?? this.#options.store.read(id);
+    if (!found || !mayActOn(caller, found.ownerId)) {
       throw new ServiceError('not_found', 'There is no execution with this id.');
-    return record;
+    }
+    if (found instanceof ExecutionRecord) return found;
+    if (found.state !== 'done') {
+      throw new ServiceError('storage_unavailable', 'The end of this execution cannot be recorded at the moment.');
+    }
+    return new RecordedExecution(found, this.#options.storage.directoryOf(found.id));
+  }
+
+  /**
+   * Ends what a process before this one left without an end, and records the ends that could not be recorded.
+   * @returns the executions that were ended.
+   * @throws {ServiceError} storage_full, storage_unavailable.
+   */
+  async recover(): Promise<readonly ExecutionResult[]> {
+    const { store, storage } = this.#options;
+    for (const record of this.#unrecorded.values()) {
+      recordWithoutOutput(record, store);
+      this.#unrecorded.delete(record.id);
+    }
+    return recover({ store, directoryOf: storage.directoryOf, active: this.#active });
   }
 
   /**
@@ -165,12 +214,13 @@ export class Executions {
   async drain(graceMs: number): Promise<void> {
     this.#draining = true;
     const timer = setTimeout(() => {
-      for (const record of this.#active) record.cancel('shutdown');
+      for (const record of this.#active.values()) record.cancel('shutdown');
     }, graceMs);
     try {
-      while (this.#active.size > 0) await Promise.all([...this.#active].map((record) => record.ended));
+      while (this.#active.size > 0) await Promise.all([...this.#active.values()].map((record) => record.ended));
     } finally {
       clearTimeout(timer);
+      clearInterval(this.#saving);
     }
   }
 
@@ -206,6 +256,7 @@ export class Executions {
         waitedMs: admittedAt - acceptedAt,
         acquireMs: performance.now() - admittedAt,
       });
+      store.starting(record.id, lease.sandbox.containerId);
       const ending = await lease.sandbox.run(
         plan,
         project,
@@ -222,23 +273,22 @@ export class Executions {
       ended = { outcome: failureOutcome(error, record), usage: undefined };
     }
     if (intake) record.left(await intake.finish());
-    record.end(ended.outcome, ended.usage, told);
+    record.seal(ended.outcome, ended.usage, told);
+    const { isRecorded, isInline, failure } = await recordEnd(record, store);
+    cause ??= failure;
+    if (!isRecorded) this.#unrecorded.set(record.id, record);
+    record.publish();
     observe({
       kind: 'ended',
       id: record.id,
       plan,
-      ...ended,
+      outcome: record.outcome ?? ended.outcome,
+      usage: ended.usage,
       totalMs: performance.now() - acceptedAt,
-      cause: isFailureOfOurs(ended.outcome) ? cause : undefined,
+      cause: isFailureOfOurs(record.outcome ?? ended.outcome) ? cause : undefined,
     });
-    store.finish(record.id);
-    this.#active.delete(record);
-    await Promise.all([
-      project.dispose().catch(() => undefined),
-      lease?.release(),
-      // Where that fails the events stay in memory, as readable as before.
-      record.settle().catch(() => undefined),
-    ]);
+    this.#active.delete(record.id);
+    await Promise.all([project.dispose().catch(() => undefined), lease?.release(), record.release(isInline)]);
     layer?.release();
     slot.release();
   }

@@ -92,7 +92,7 @@ export async function buildHttpServer(deps: HttpDependencies, doors: readonly Do
     ...deps,
     exchanges,
     answers,
-    resultForms: new WeakMap(),
+    resultForms: new Map(),
     gate: new ProjectGate({
       limits: {
         ...settings.archiveLimits,

@@ -42,6 +42,14 @@ export function encodeEvent(seq: number, tMs: number, body: EventBody): EncodedL
   return { bytes: Buffer.byteLength(line), parts: [line], isAscii: false };
 }
 
+/** An event that is not output, as a line. */
+export function lineOf(seq: number, tMs: number, body: EventBody): Buffer {
+  const line = encodeEvent(seq, tMs, body);
+  const bytes = Buffer.allocUnsafeSlow(line.bytes);
+  writeLine(line, bytes, 0);
+  return bytes;
+}
+
 export function writeLine(line: EncodedLine, target: Buffer, offset: number): void {
   let at = offset;
   for (const part of line.parts) at += target.write(part, at, line.isAscii ? 'latin1' : 'utf8');

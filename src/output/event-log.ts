@@ -10,8 +10,8 @@
  */
 import type { EventBody, OutputStream } from '../domain/events.ts';
 import { collectOutput, type CollectedOutput } from './collected-output.ts';
-import { encodeEvent, encodeOutput, writeLine, type EncodedLine, type EventLines } from './event-lines.ts';
-import type { KeptEvents } from './kept-events.ts';
+import { encodeEvent, encodeOutput, lineOf, writeLine, type EncodedLine, type EventLines } from './event-lines.ts';
+import { collectKept, followKept, type KeptEvents } from './kept-events.ts';
 import { LineLog } from './line-log.ts';
 import { OutputMemory } from './output-memory.ts';
 import { SpillFile } from './spill-file.ts';
@@ -43,8 +43,12 @@ export class EventLog {
   readonly #merging: Record<OutputStream, Buffer[]> = { stdout: [], stderr: [] };
   #mergingBytes = 0;
   #mergeTimer: NodeJS.Timeout | undefined;
-  #isEnded = false;
-  #kept: Promise<KeptEvents> | undefined;
+  /** The line of the terminal event, which is not among the others. */
+  #terminal: Buffer | undefined;
+  #isPublished = false;
+  #savedSeq = 0;
+  /** All of it, once it is settled and small: the file may go. */
+  #inline: KeptEvents | undefined;
 
   constructor({ spillDirectory, memory = new OutputMemory(Infinity) }: EventLogOptions) {
     this.#file = new SpillFile(spillDirectory);
@@ -53,28 +57,48 @@ export class EventLog {
 
   /** Bytes of all events as they are sent, in memory or not. */
   get bytes(): number {
-    return this.#lines.bytes;
+    return this.#lines.bytes + (this.#terminal?.length ?? 0);
   }
 
   get isEnded(): boolean {
-    return this.#isEnded;
+    return this.#terminal !== undefined;
   }
 
   get lastSeq(): number {
-    return this.#lines.lastSeq;
+    return this.#lines.lastSeq + (this.#isPublished ? 1 : 0);
   }
 
   /** Appends an event that is not output. The terminal event is the last one that is taken. */
   append(body: EventBody): void {
-    if (this.#isEnded) return;
+    if (this.#terminal) return;
+    if (body.type === 'result' || body.type === 'error') {
+      this.seal(body);
+      this.publish();
+      return;
+    }
     this.#flushMerged();
-    const isTerminal = body.type === 'result' || body.type === 'error';
-    if (isTerminal) {
+    this.#push(encodeEvent(this.#nextSeq(), this.#now(), body));
+  }
+
+  /**
+   * Decides the terminal event: nothing is taken any more. Readers see it once it is published; until then another
+   * call can decide otherwise.
+   */
+  seal(body: EventBody): void {
+    if (this.#isPublished) return;
+    if (!this.#terminal) {
+      this.#flushMerged();
       this.#say('stdout', this.#text.stdout.end());
       this.#say('stderr', this.#text.stderr.end());
     }
-    this.#isEnded = isTerminal;
-    this.#push(encodeEvent(this.#nextSeq(), this.#now(), body));
+    this.#inline = undefined;
+    this.#terminal = lineOf(this.#nextSeq(), this.#now(), body);
+  }
+
+  /** Shows the terminal event to the readers. */
+  publish(): void {
+    this.#isPublished = this.#terminal !== undefined;
+    for (const reader of this.#readers) reader();
   }
 
   /**
@@ -83,7 +107,7 @@ export class EventLog {
    * @throws {ServiceError} storage_full, internal, by the promise: what follows cannot be kept.
    */
   output(stream: OutputStream, data: Buffer): Promise<void> | undefined {
-    if (this.#isEnded) return undefined;
+    if (this.#terminal) return undefined;
     if (this.lastSeq < MERGE_FROM_EVENTS) {
       this.#say(stream, this.#text[stream].push(data));
       return this.#lines.room();
@@ -100,7 +124,7 @@ export class EventLog {
 
   /** Records a gap: the text before it is complete, whatever it ended in. */
   omitted(stream: OutputStream, bytes: number): void {
-    if (this.#isEnded) return;
+    if (this.#terminal) return;
     this.#flushMerged();
     this.#say(stream, this.#text[stream].tear());
     this.#push(encodeEvent(this.#nextSeq(), this.#now(), { type: 'truncated', stream, omitted_bytes: bytes }));
@@ -119,12 +143,16 @@ export class EventLog {
    * until `signal` is aborted. Every reader has its own place.
    */
   async *follow(after: number, signal: AbortSignal): AsyncGenerator<EventLines, void, void> {
+    if (this.#isPublished && this.#inline) {
+      yield* followKept(this.#inline, after, signal);
+      return;
+    }
     let wake: () => void = () => undefined;
     const onEvent = () => {
       wake();
     };
     const wait = async () => {
-      if (this.#isEnded || signal.aborted) return false;
+      if (this.#isPublished || signal.aborted) return false;
       await new Promise<void>((resolve) => {
         wake = resolve;
       });
@@ -136,9 +164,12 @@ export class EventLog {
       if (signal.aborted) return;
       for await (const lines of this.#lines.read(Math.max(0, after), wait)) {
         if (signal.aborted) return;
-        const isTerminal = this.#isEnded && lines.lastSeq === this.lastSeq;
-        yield { ...lines, isTerminal };
-        if (isTerminal || signal.aborted) return;
+        yield { ...lines, isTerminal: false };
+        if (signal.aborted) return;
+      }
+      const seq = this.#nextSeq();
+      if (this.#terminal && !signal.aborted && seq > after) {
+        yield { bytes: this.#terminal, firstSeq: seq, lastSeq: seq, isTerminal: true };
       }
     } finally {
       this.#readers.delete(onEvent);
@@ -148,31 +179,41 @@ export class EventLog {
 
   /** What there is now of both streams, as text with a line in place of what was left out. */
   collect(): Promise<CollectedOutput> {
+    if (this.#inline) return collectKept(this.#inline);
     return collectOutput(this.#lines.read(0, () => Promise.resolve(false)));
   }
 
   /**
-   * How the events are kept from now on; to be called when they have ended. What is
-   * small comes as it is; the rest is in the file, complete and on the disk, and
-   * needs no memory any more. Readers go on either way.
+   * How the events are kept from now on, the terminal one among them; to be called when they are sealed. What is
+   * small comes as it is; the rest is in the file, complete and on the disk. Readers go on either way.
    * @throws {ServiceError} storage_full, internal: all of it is still readable here.
    */
-  settle(): Promise<KeptEvents> {
-    if (!this.#isEnded) throw new Error('the events have not ended');
-    this.#kept ??= this.#settle();
-    return this.#kept;
-  }
-
-  /** Nobody needs the events any more. Whoever reads them still can. */
-  discard(): Promise<void> {
-    return this.#lines.forget();
-  }
-
-  async #settle(): Promise<KeptEvents> {
-    const { lastSeq, bytes } = this.#lines;
-    if (!this.#lines.isSpilled && bytes <= INLINE_BYTES_MAX) return { lastSeq, bytes, inline: this.#lines.inMemory() };
-    await this.#lines.moveToFile();
+  async settle(): Promise<KeptEvents> {
+    if (!this.#terminal) throw new Error('the events have not ended');
+    const lastSeq = this.#nextSeq();
+    const { bytes } = this;
+    if (bytes <= INLINE_BYTES_MAX) {
+      const parts: Buffer[] = [];
+      for await (const lines of this.#lines.read(0, () => Promise.resolve(false))) parts.push(lines.bytes);
+      this.#inline = { lastSeq, bytes, inline: Buffer.concat([...parts, this.#terminal]) };
+      return this.#inline;
+    }
+    await this.#lines.moveToFile(this.#terminal);
     return { lastSeq, bytes, file: this.#file.path };
+  }
+
+  /** Begins to move to the file what there is, so that it outlives this process. A failure is told by `written`. */
+  save(): void {
+    if (this.#terminal || this.#savedSeq === this.#lines.lastSeq) return;
+    this.#savedSeq = this.#lines.lastSeq;
+    this.#lines.spill(0);
+  }
+
+  /** Nobody new will read the events here; those who do still can. `isKeptElsewhere`: the file is not needed either. */
+  async release(isKeptElsewhere: boolean): Promise<void> {
+    const { isSpilled } = this.#lines;
+    await this.#lines.release();
+    if (isKeptElsewhere && isSpilled) await this.#file.remove();
   }
 
   #say(stream: OutputStream, pieces: readonly TextPiece[]): void {

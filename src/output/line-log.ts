@@ -58,7 +58,7 @@ export class LineLog {
   #writing: Promise<void> | undefined;
   #failure: ServiceError | undefined;
   #closeFile: (() => void) | undefined;
-  #isForgotten = false;
+  #isReleased = false;
 
   constructor(options: LineLogOptions) {
     this.#options = options;
@@ -73,8 +73,9 @@ export class LineLog {
     return this.#bytes;
   }
 
+  /** What counts of it against the memory all logs share. */
   get memoryBytes(): number {
-    return this.#memoryBytes;
+    return this.#isReleased ? 0 : this.#memoryBytes;
   }
 
   /** Whether any of it is in the file, or on the way there. */
@@ -102,7 +103,7 @@ export class LineLog {
 
   /** Starts to move the oldest lines to the file until `bytes` are left in memory. A failure is told by `written`. */
   spill(bytes: number): void {
-    if (this.#writing || this.#failure || this.#isForgotten) return;
+    if (this.#writing || this.#failure || this.#isReleased) return;
     this.#closeFile ??= this.#options.file.use();
     this.#writing = this.#write(bytes)
       .catch((error: unknown) => {
@@ -119,29 +120,26 @@ export class LineLog {
     if (this.#failure) throw this.#failure;
   }
 
-  /** Moves all of it to the file, for good. @throws {ServiceError} storage_full, internal. */
-  async moveToFile(): Promise<void> {
+  /**
+   * Moves all of it to the file, for good; behind it comes `tail`, which is no part of it.
+   * @throws {ServiceError} storage_full, internal.
+   */
+  async moveToFile(tail: Buffer): Promise<void> {
     await this.written();
     this.spill(0);
     await this.written();
-    await this.#options.file.sync();
-    this.#closeFile?.();
-    this.#closeFile = undefined;
+    await this.#options.file.end(tail);
   }
 
-  /** Nobody needs it any more: it counts no longer, and no more of it is written. */
-  async forget(): Promise<void> {
-    if (this.#isForgotten) return;
-    this.#options.memory.count(this, -this.#memoryBytes);
-    this.#isForgotten = true;
+  /** It counts no longer, and nothing more of it is written once this resolves. Those who read it go on. */
+  async release(): Promise<void> {
+    if (this.#isReleased) return;
+    const held = this.#memoryBytes;
+    this.#isReleased = true;
+    this.#options.memory.count(this, -held);
     await this.#writing;
     this.#closeFile?.();
-    if (this.isSpilled) await this.#options.file.remove();
-  }
-
-  /** All of it, while none is in the file. */
-  inMemory(): Buffer {
-    return Buffer.concat(this.#blocks.map(({ buffer, bytes }) => (buffer as Buffer).subarray(0, bytes)));
+    this.#closeFile = undefined;
   }
 
   /**
@@ -249,6 +247,6 @@ export class LineLog {
 
   #count(bytes: number): void {
     this.#memoryBytes += bytes;
-    if (!this.#isForgotten) this.#options.memory.count(this, bytes);
+    if (!this.#isReleased) this.#options.memory.count(this, bytes);
   }
 }

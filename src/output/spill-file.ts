@@ -6,10 +6,10 @@
  * could not be in order.
  */
 import { mkdir, open, rm, rmdir, type FileHandle } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { ServiceError } from '../domain/errors.ts';
 
-const EVENTS_FILE = 'events.ndjson';
+export const EVENTS_FILE = 'events.ndjson';
 
 const NO_SPACE = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
@@ -67,10 +67,19 @@ export class SpillFile {
     }
   }
 
-  /** Resolves when what was written survives a power cut. @throws {ServiceError} storage_full, internal. */
-  async sync(): Promise<void> {
+  /**
+   * Puts `tail` behind what was added, in place of one that was there, and resolves when the file survives a power cut.
+   * @throws {ServiceError} storage_full, internal.
+   */
+  async end(tail: Buffer): Promise<void> {
     try {
-      await (await this.#open()).datasync();
+      const file = await this.#open();
+      for (let at = 0; at < tail.length;) {
+        at += (await file.write(tail, at, tail.length - at, this.#bytes + at)).bytesWritten;
+      }
+      await file.truncate(this.#bytes + tail.length);
+      await file.datasync();
+      await syncDirectory(this.#directory);
     } catch (error) {
       throw asServiceError(error);
     }
@@ -88,7 +97,7 @@ export class SpillFile {
     return buffer;
   }
 
-  /** Removes the file and its directory, where nothing else is in it. */
+  /** Removes the file and its directory, where nothing else is in it. Readers under way go on. */
   async remove(): Promise<void> {
     await rm(this.path, { force: true }).catch(() => undefined);
     await rmdir(this.#directory).catch(() => undefined);
@@ -103,6 +112,18 @@ export class SpillFile {
     if (this.#bytes > 0) return open(this.path, 'r+');
     await mkdir(this.#directory, { recursive: true, mode: 0o700 });
     return open(this.path, 'w+', 0o600);
+  }
+}
+
+/** The names of the file and of its directory survive a power cut, too. */
+async function syncDirectory(directory: string): Promise<void> {
+  for (const path of [directory, dirname(directory)]) {
+    const handle = await open(path, 'r');
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
   }
 }
 

@@ -63,6 +63,8 @@ export class ArtifactFile {
     try {
       await handle?.truncate(contentBytes);
       await handle?.truncate(bytes);
+      // On the disk before the execution is said to be done.
+      await handle?.datasync();
     } finally {
       await handle?.close();
     }

@@ -13,7 +13,6 @@ import { DEFAULT_ARCHIVE_LIMITS } from '../../src/archive/read-project.ts';
 import { ANONYMOUS } from '../../src/domain/caller.ts';
 import type { Limits } from '../../src/domain/limits.ts';
 import type { RunPlan } from '../../src/domain/plan.ts';
-import type { ExecutionRecord } from '../../src/execution/execution-record.ts';
 import { Executions, type ExecutionsOptions } from '../../src/execution/executions.ts';
 import type {
   ArchiveObservation,
@@ -22,9 +21,8 @@ import type {
   RequestObservation,
 } from '../../src/http/http-settings.ts';
 import { buildHttpServer } from '../../src/http/server.ts';
-import { MemoryStore } from '../../src/store/memory-store.ts';
-import { temporaryStateDirectory } from './state-directory.ts';
 import { archive, file } from './hostile-archives.ts';
+import { temporaryStore } from './state-directory.ts';
 
 type Lease = Awaited<ReturnType<ExecutionsOptions['startSandbox']>>;
 type RunParameters = Parameters<Lease['sandbox']['run']>;
@@ -103,7 +101,7 @@ export async function startHttp(options: TestServerOptions = {}): Promise<TestSe
   const archives: ArchiveObservation[] = [];
   const lines: string[] = [];
   const spool = mkdtempSync(join(tmpdir(), 'pyexec-http-'));
-  const state = temporaryStateDirectory();
+  const state = temporaryStore();
   const program = options.program ?? hello;
   const executions = new Executions({
     policy: {
@@ -122,8 +120,8 @@ export async function startHttp(options: TestServerOptions = {}): Promise<TestSe
       artifacts: { files: 10, bytes: MIB, inlineBytes: 1000 },
     },
     slots: new RunSlots({ concurrent: options.concurrent ?? 64, queueMax: options.queueMax ?? 64 }),
-    storage: { directoryOf: (id) => join(state.path, 'executions', id) },
-    store: new MemoryStore<ExecutionRecord>({ ttlMs: 60_000, bytesMax: 64 * MIB }),
+    storage: state.storage,
+    store: state.store,
     resolveImage: (reference) => Promise.resolve({ reference: reference ?? 'pyexec/slim:latest', id: 'sha256:1' }),
     preimportsOffered: () => [],
     startSandbox: () => Promise.resolve(leaseOf(program, plans)),
@@ -221,7 +219,7 @@ function leaseOf(program: Program, plans: RunPlan[]): Lease {
     };
     return (await program({ out, sink, plan, signal, cancelled })) ?? exited();
   };
-  const lease: unknown = { sandbox: { run }, release: () => Promise.resolve() };
+  const lease: unknown = { sandbox: { containerId: 'container', run }, release: () => Promise.resolve() };
   return lease as Lease;
 }
 

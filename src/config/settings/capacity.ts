@@ -37,9 +37,14 @@ export const CAPACITY_SETTINGS = {
     about: 'How long a finished execution can be fetched, in seconds after it finished.',
   },
   PYEXEC_STORE_MAX_MB: {
-    schema: integer(1, 65_536),
-    fallback: '256',
-    about: 'Memory for finished executions, in MiB; the oldest go first.',
+    schema: integer(1, 1_048_576),
+    fallback: '4096',
+    about: 'Disk space for finished executions, their output and files, in MiB; the oldest go first.',
+  },
+  PYEXEC_STORE_MAX_EXECUTIONS: {
+    schema: integer(1, 100_000_000),
+    fallback: '100000',
+    about: 'Finished executions that are kept; the oldest go first.',
   },
   PYEXEC_REAP_INTERVAL: {
     schema: integer(1, 3600),

@@ -34,6 +34,9 @@ export interface PythonExecutorSettings {
   readonly toolFacts: ToolFacts;
 }
 
+/** Its name in the records: by it an execution is shown in its form, after a restart too. */
+const DOOR = 'python-executor';
+
 /** `-` opts out of everything. */
 function requirementsOf(text: string): { readonly requirements?: string } {
   return ['', '-'].includes(text.trim()) ? {} : { requirements: text };
@@ -41,6 +44,7 @@ function requirementsOf(text: string): { readonly requirements?: string } {
 
 export function pythonExecutorDoor(settings: PythonExecutorSettings) {
   return async (app: FastifyInstance, context: RouteContext): Promise<void> => {
+    context.resultForms.set(DOOR, (execution, facts) => ({ ...resultForm(execution), ...facts }));
     app.get<{ Querystring: { format?: string } }>(
       '/api/v1/tools',
       { schema: toolsSchema, config: { access: 'caller' } },
@@ -95,7 +99,7 @@ async function execute(
   context: RouteContext,
   mode: 'sync' | 'async',
 ): Promise<unknown> {
-  const { executions, exchanges, gate, settings, resultForms } = context;
+  const { executions, exchanges, gate, settings } = context;
   const exchange = exchanges.of(request.raw);
   const { project, metadata } = await readMultipartProject(request, {
     gate,
@@ -110,8 +114,7 @@ async function execute(
     throw error;
   }
   const run = { ...asked.run, ...requirementsOf(asked.requirements) };
-  const submitted = await executions.submit(run, project, exchange.caller);
-  resultForms.set(submitted, resultForm);
+  const submitted = await executions.submit(run, project, exchange.caller, { form: { door: DOOR } });
   exchange.executionId = submitted.id;
   if (mode === 'async') return reply.code(202).send({ execution_id: submitted.id });
   return answerWhenEnded(request, reply, submitted, context);
@@ -123,7 +126,7 @@ async function evaluate(
   context: RouteContext,
   { pythonImages, detectsImports }: PythonExecutorSettings,
 ): Promise<unknown> {
-  const { executions, exchanges, gate, images, resultForms } = context;
+  const { executions, exchanges, gate, images } = context;
   const exchange = exchanges.of(request.raw);
   const text = Buffer.isBuffer(request.body) ? request.body.toString('utf8') : '';
   const asked = named('invalid JSON', () => evalRequestOf(parseObject(firstJsonValue(text))));
@@ -142,11 +145,8 @@ async function evaluate(
       ? neededPackages(new Map(asked.files.map(({ path, content }) => [path, content])))
       : [];
   run = { ...run, ...requirementsOf(asked.requirements), suggestedPackages: packages };
-  const submitted = await executions.submit(run, project, exchange.caller);
-  resultForms.set(submitted, (execution) => ({
-    ...resultForm(execution),
-    ...(packages.length > 0 ? { detected_packages: packages } : {}),
-  }));
+  const form = { door: DOOR, ...(packages.length > 0 ? { facts: { detected_packages: packages } } : {}) };
+  const submitted = await executions.submit(run, project, exchange.caller, { form });
   exchange.executionId = submitted.id;
   return answerWhenEnded(request, reply, submitted, context);
 }
@@ -164,13 +164,13 @@ async function answerWhenEnded(
   request: FastifyRequest,
   reply: FastifyReply,
   submitted: Submitted,
-  { exchanges, resultForms }: RouteContext,
+  { exchanges }: RouteContext,
 ): Promise<unknown> {
   const exchange = exchanges.of(request.raw);
   cancelWhenGone(exchange, submitted);
   await endedWithin(undefined, submitted, exchange);
-  const form = resultForms.get(submitted) ?? resultForm;
-  return reply.header('cache-control', 'no-store').send(form(await submitted.snapshot()));
+  const execution = await submitted.snapshot();
+  return reply.header('cache-control', 'no-store').send({ ...resultForm(execution), ...submitted.form?.facts });
 }
 
 /** One field, `error`; our code goes into a header. */

@@ -16,8 +16,10 @@ export function getExecutionRoute(app: FastifyInstance, { executions, exchanges,
       const execution = executions.get(request.params.id, exchange.caller);
       exchange.executionId = execution.id;
       const snapshot = await execution.snapshot();
-      const form = resultForms.get(execution);
-      return reply.header('cache-control', 'no-store').send(form ? form(snapshot) : snapshot);
+      const form = resultForms.get(execution.form?.door ?? '');
+      return reply
+        .header('cache-control', 'no-store')
+        .send(form ? form(snapshot, execution.form?.facts ?? {}) : snapshot);
     },
   );
 }

@@ -16,6 +16,12 @@ async function allOf(record: ExecutionRecord): Promise<ExecutionEvent[]> {
   return events;
 }
 
+/** What the story does with an end, but for recording it. */
+function end(record: ExecutionRecord, ...how: Parameters<ExecutionRecord['seal']>): void {
+  record.seal(...how);
+  record.publish();
+}
+
 test('from pending over running to its end', async () => {
   const record = new ExecutionRecord(PLAN, 'anonymous', STORAGE);
   expect(isExecutionId(record.id)).toBe(true);
@@ -24,7 +30,7 @@ test('from pending over running to its end', async () => {
   void record.output('stdout', Buffer.from('hello'));
   expect(await record.snapshot()).toMatchObject({ status: 'running', stdout: 'hello' });
   expect(await record.snapshot()).not.toHaveProperty('finished_at');
-  record.end(EXITED, { wall_ms: 5 });
+  end(record, EXITED, { wall_ms: 5 });
   await record.ended;
   expect(await record.snapshot()).toMatchObject({
     execution_id: record.id,
@@ -41,9 +47,9 @@ test('from pending over running to its end', async () => {
 
 test('it ends once: what is said afterwards is ignored', async () => {
   const record = new ExecutionRecord(PLAN, 'anonymous', STORAGE);
-  record.end({ kind: 'cancelled', reason: 'requested' }, undefined);
+  end(record, { kind: 'cancelled', reason: 'requested' }, undefined);
   const before = await record.snapshot();
-  record.end(EXITED, { wall_ms: 1 });
+  end(record, EXITED, { wall_ms: 1 });
   void record.output('stdout', Buffer.from('late'));
   record.omitted('stdout', 5);
   record.cancel('shutdown');
@@ -62,7 +68,7 @@ test('the first reason to cancel is the one that is told', () => {
 
 test('a failure of ours ends in an error event, with its code', async () => {
   const record = new ExecutionRecord(PLAN, 'anonymous', STORAGE);
-  record.end({ kind: 'infrastructure_error', code: 'sandbox_failed', detail: 'It broke.' }, undefined);
+  end(record, { kind: 'infrastructure_error', code: 'sandbox_failed', detail: 'It broke.' }, undefined);
   expect((await allOf(record)).at(-1)).toMatchObject({
     type: 'error',
     code: 'sandbox_failed',
@@ -86,15 +92,29 @@ test('output that is no text is base64 in the execution, beside text that is', a
   const record = new ExecutionRecord(PLAN, 'anonymous', STORAGE);
   void record.output('stdout', Buffer.from([0xff]));
   void record.output('stderr', Buffer.from('text'));
-  record.end(EXITED, undefined);
+  end(record, EXITED, undefined);
   expect(await record.snapshot()).toMatchObject({ stdout: '/w==', stdout_encoding: 'base64', stderr: 'text' });
   expect(await record.snapshot()).not.toHaveProperty('stderr_encoding');
 });
 
-test('its size grows with what it keeps', () => {
+test('an end is told once it is published, and can be another until then', async () => {
   const record = new ExecutionRecord(PLAN, 'anonymous', STORAGE);
-  const before = record.sizeBytes;
-  void record.output('stdout', Buffer.alloc(5000, 97));
-  expect(record.sizeBytes - before).toBeGreaterThanOrEqual(5000);
-  expect(record.sizeBytes - before).toBeLessThan(5200);
+  const seen: string[] = [];
+  const reading = (async () => {
+    for await (const { type } of eventsOf(record.follow(0, never))) seen.push(type);
+  })();
+  record.started();
+  record.seal(EXITED, { wall_ms: 1 });
+  await record.output('stdout', Buffer.from('late'));
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(record.result()).toMatchObject({ status: 'running', exit_code: 0 });
+  expect(record.result()).not.toHaveProperty('outcome');
+  expect(record.finalResult()).toMatchObject({ status: 'completed', outcome: EXITED });
+  expect(seen).toEqual(['status', 'status']);
+  record.seal({ kind: 'infrastructure_error', code: 'storage_full', detail: 'Full.' }, undefined);
+  record.publish();
+  record.seal(EXITED, undefined);
+  await reading;
+  expect(seen).toEqual(['status', 'status', 'error']);
+  expect(record.result()).toMatchObject({ status: 'failed', outcome: { code: 'storage_full' } });
 });

@@ -1,15 +1,14 @@
 /** The story of an execution with a sandbox that does what the test says: everything is given back, the end comes once. */
 import { ANONYMOUS } from '../../../src/domain/caller.ts';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { RunSlots } from '../../../src/admission/run-slots.ts';
 import { ServiceError } from '../../../src/domain/errors.ts';
 import type { RunRequest } from '../../../src/domain/plan.ts';
 import type { Project } from '../../../src/domain/project.ts';
-import type { ExecutionRecord } from '../../../src/execution/execution-record.ts';
 import { Executions, type ExecutionMilestone, type ExecutionsOptions } from '../../../src/execution/executions.ts';
 import type { Lease } from '../../../src/sandbox/cold-start.ts';
 import { SandboxBroken, type Ending, type RunSink } from '../../../src/sandbox/sandbox.ts';
-import { MemoryStore } from '../../../src/store/memory-store.ts';
+import { temporaryStore } from '../../support/state-directory.ts';
 import { PLAN, reported } from './plan-and-report.ts';
 
 const REQUEST: RunRequest = {
@@ -26,7 +25,9 @@ type Run = (sink: RunSink, signal: AbortSignal) => Promise<Ending>;
 
 function setup(run: Run, change: Partial<ExecutionsOptions> = {}, queueMax = 2) {
   const slots = new RunSlots({ concurrent: 1, queueMax });
-  const store = new MemoryStore<ExecutionRecord>({ ttlMs: 60_000, bytesMax: 1 << 20 });
+  const state = temporaryStore();
+  onTestFinished(state.remove);
+  const { store, storage } = state;
   const milestones: ExecutionMilestone[] = [];
   const counts = { released: 0, disposed: 0 };
   const executions = new Executions({
@@ -39,12 +40,15 @@ function setup(run: Run, change: Partial<ExecutionsOptions> = {}, queueMax = 2) 
     },
     slots,
     store,
-    storage: { directoryOf: () => '/nowhere' },
+    storage,
     resolveImage: () => Promise.resolve({ reference: 'a', id: 'sha256:a' }),
     preimportsOffered: () => [],
     startSandbox: () =>
       Promise.resolve({
-        sandbox: { run: (_plan, _project, sink, signal) => run(sink, signal) } as Lease['sandbox'],
+        sandbox: {
+          containerId: 'container',
+          run: (_plan, _project, sink, signal) => run(sink, signal),
+        } as Lease['sandbox'],
         release: () => {
           counts.released += 1;
           return Promise.resolve();
@@ -157,7 +161,7 @@ describe('a refusal', () => {
     const { submit, counts, store } = setup(untilAborted, {}, 0);
     const running = await submit();
     await expect(submit()).rejects.toMatchObject({ code: 'queue_full' });
-    expect([counts.disposed, store.size]).toEqual([1, 1]);
+    expect([counts.disposed, store.unfinished(9).length]).toEqual([1, 1]);
     running.cancel('requested');
     await running.ended;
   });

@@ -161,18 +161,18 @@ describe('settled', () => {
     await print(log, 40);
     log.append(RESULT);
     const kept: KeptEvents = await log.settle();
-    writeFileSync(file, readFileSync(file).subarray(0, -100));
+    writeFileSync(file, readFileSync(file).subarray(0, -5000));
     await expect(all(followKept(kept, 0, never))).rejects.toThrow('shorter');
     await expect(all(log.follow(0, never))).rejects.toThrow('shorter');
   });
 
-  test('is not asked of what goes on', () => {
+  test('is not asked of what goes on', async () => {
     const { log } = newLog();
-    expect(() => log.settle()).toThrow('not ended');
+    await expect(log.settle()).rejects.toThrow('not ended');
   });
 });
 
-describe('discarded', () => {
+describe('released', () => {
   test('nothing is left on the disk, and who reads goes on', async () => {
     const { log, directory } = newLog();
     await print(log, 100);
@@ -182,18 +182,45 @@ describe('discarded', () => {
     await log.settle();
     await reader.next();
     for (let read = 0; read < 40; read += 1) await reader.next();
-    await log.discard();
+    await log.release(true);
     expect(existsSync(directory)).toBe(false);
     let last: ExecutionEvent | undefined;
     for await (const event of reader) last = event;
     expect(last).toMatchObject({ seq: 101, type: 'result' });
   });
 
+  test('a file whose execution is kept in it stays', async () => {
+    const { log, file } = newLog();
+    await print(log, 100);
+    log.append(RESULT);
+    const { file: kept } = await log.settle();
+    await log.release(false);
+    expect(kept).toBe(file);
+    expect(existsSync(file)).toBe(true);
+  });
+
+  test('what was saved while it ran and is small is kept without its file', async () => {
+    const { log, directory, file } = newLog();
+    await print(log, 3);
+    log.save();
+    await log.written();
+    const saved = readFileSync(file, 'utf8');
+    await print(log, 2);
+    log.append(RESULT);
+    const whole = await bytesOf(log.follow(0, never));
+    expect(whole.startsWith(saved)).toBe(true);
+    expect(saved.split('\n')).toHaveLength(4);
+    expect(await log.settle()).toMatchObject({ lastSeq: 6, inline: Buffer.from(whole) });
+    await log.release(true);
+    expect(existsSync(directory)).toBe(false);
+    expect(await bytesOf(log.follow(0, never))).toBe(whole);
+  });
+
   test('what never needed a file leaves none', async () => {
     const { log, directory } = newLog();
     log.append(RESULT);
     await log.settle();
-    await log.discard();
+    await log.release(true);
     expect(existsSync(directory)).toBe(false);
   });
 });
@@ -213,7 +240,7 @@ test('all logs together have a bound: the oldest leave memory first', async () =
   for (const { log } of made) {
     log.append(RESULT);
     expect(await all(log.follow(0, never))).toHaveLength(11);
-    await log.discard();
+    await log.release(true);
   }
   expect(memory.bytes).toBe(0);
 });
@@ -234,5 +261,5 @@ test('a disk that fails is told to who writes, and takes nothing that was said',
   expect(events.at(-1)?.type).toBe('error');
   await expect(log.settle()).rejects.toMatchObject({ code: 'internal' });
   expect(await all(log.follow(0, never))).toEqual(events);
-  await log.discard();
+  await log.release(true);
 });

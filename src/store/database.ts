@@ -1,0 +1,108 @@
+/**
+ * The database file: opened, brought to the schema of this version, and what its
+ * failures mean.
+ *
+ * WAL with one writer, this process. A commit is durable against the death of the
+ * process as soon as it returns; against the loss of power only under FULL, which
+ * waits for the disk. Who writes says which; see docs/ARCHITECTURE.md.
+ */
+import { DatabaseSync } from 'node:sqlite';
+import { ServiceError } from '../domain/errors.ts';
+import { MIGRATIONS } from './migrations.ts';
+import { StateDirectoryError } from './state-directory.ts';
+
+/** Of the page cache, in KiB: memory stays the same however much is stored. */
+const CACHE_KIB = 4096;
+const SQLITE = { FULL: 13, CORRUPT: 11, NOTADB: 26 } as const;
+
+/** `FULL`: survives the loss of power. `NORMAL`: survives the death of the process. */
+export type Durability = 'FULL' | 'NORMAL';
+
+export class Database {
+  readonly #handle: DatabaseSync;
+  #durability: Durability = 'FULL';
+
+  /**
+   * @throws {StateDirectoryError} when it is damaged or of a later version.
+   * @throws {Error} of SQLite, when it cannot be opened now.
+   */
+  constructor(path: string) {
+    this.#handle = new DatabaseSync(path, { timeout: 2000 });
+    try {
+      this.#handle.exec(`PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+        PRAGMA cache_size = -${String(CACHE_KIB)}; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;
+        PRAGMA journal_size_limit = 16777216`);
+      this.#migrate(path);
+    } catch (error) {
+      this.#handle.close();
+      if (primaryCode(error) === SQLITE.CORRUPT || primaryCode(error) === SQLITE.NOTADB) {
+        throw new StateDirectoryError(
+          `${path} is damaged; restore it, or move it away together with its -wal and -shm files to begin anew`,
+          { cause: error },
+        );
+      }
+      throw error;
+    }
+  }
+
+  prepare(sql: string) {
+    return this.#handle.prepare(sql);
+  }
+
+  /** A number SQLite tells about the file. */
+  pragma(name: string): number {
+    return Number(Object.values(this.#handle.prepare(`PRAGMA ${name}`).get() ?? {})[0] ?? 0);
+  }
+
+  /** All of `work` or nothing of it, synchronously. What it throws passes through. */
+  transaction<T>(durability: Durability, work: () => T): T {
+    if (durability !== this.#durability) {
+      this.#handle.exec(`PRAGMA synchronous = ${durability}`);
+      this.#durability = durability;
+    }
+    this.#handle.exec('BEGIN IMMEDIATE');
+    try {
+      const result = work();
+      this.#handle.exec('COMMIT');
+      return result;
+    } catch (error) {
+      // Some failures have rolled back already.
+      if (this.#handle.isTransaction) this.#handle.exec('ROLLBACK');
+      throw error;
+    }
+  }
+
+  close(): void {
+    if (this.#handle.isOpen) this.#handle.close();
+  }
+
+  #migrate(path: string): void {
+    const version = this.pragma('user_version');
+    if (version > MIGRATIONS.length) {
+      throw new StateDirectoryError(`${path} was written by a later version of this service`);
+    }
+    for (const [index, sql] of MIGRATIONS.entries()) {
+      if (index < version) continue;
+      this.transaction('FULL', () => {
+        this.#handle.exec(`${sql}; PRAGMA user_version = ${String(index + 1)}`);
+      });
+    }
+  }
+}
+
+function primaryCode(error: unknown): number | undefined {
+  if (!(error instanceof Error) || !('errcode' in error) || typeof error.errcode !== 'number') return undefined;
+  return error.errcode & 0xff;
+}
+
+export function isDiskFull(error: unknown): boolean {
+  return primaryCode(error) === SQLITE.FULL;
+}
+
+/** What a failure of the database is to callers. */
+export function storageError(error: unknown): ServiceError {
+  if (error instanceof ServiceError) return error;
+  return isDiskFull(error)
+    ? new ServiceError('storage_full', 'There is no disk space to record the execution.', { cause: error })
+    : new ServiceError('storage_unavailable', 'Executions cannot be recorded at the moment.', { cause: error });
+}

@@ -1,0 +1,280 @@
+/**
+ * The executions that survive a crash: accepted, starting, done, in this order and
+ * each written before what follows from it is visible to anybody.
+ *
+ * Nothing is held in memory but two sums; an execution is read when it is asked
+ * for. Every call is one short transaction in the event loop. What is too large for
+ * a row lies in the execution's directory, and whoever wrote it there synced it.
+ */
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { ServiceError } from '../domain/errors.ts';
+import type { DoorForm, ExecutionId, ExecutionResult } from '../domain/execution.ts';
+import { Database, isDiskFull, storageError } from './database.ts';
+import { DiskReserve } from './disk-reserve.ts';
+import { statementsOf, type ExecutionRow, type StoredEvents, type Statements } from './execution-rows.ts';
+import type { StateDirectory } from './state-directory.ts';
+
+/** What a row takes beside its texts, and an index entry. */
+const ROW_OVERHEAD_BYTES = 512;
+
+export interface Retention {
+  /** A finished execution can be fetched this long, in ms of wall clock. */
+  readonly ttlMs: number;
+  readonly bytesMax: number;
+  readonly countMax: number;
+}
+
+/** An execution as it was recorded. */
+export interface StoredExecution {
+  readonly id: ExecutionId;
+  readonly ownerId: string;
+  readonly state: 'accepted' | 'starting' | 'done';
+  /** Everything but the output. */
+  readonly result: ExecutionResult;
+  readonly form: DoorForm | undefined;
+  /** While it runs: readers have been shown no event after this one. */
+  readonly shownSeq: number;
+  /** Without lines while it is not done. */
+  readonly events: StoredEvents;
+}
+
+/** A key by which a caller recognises a request it repeats. */
+export interface IdempotencyKey {
+  readonly key: string;
+  /** SHA-256 of what was asked for. */
+  readonly request: string;
+}
+
+export class ExecutionStore {
+  readonly #state: StateDirectory;
+  readonly #retention: Retention;
+  readonly #reserve: DiskReserve;
+  readonly #path: string;
+  #open: { readonly database: Database; readonly statements: Statements } | undefined;
+  #doneCount = 0;
+  #doneBytes = 0;
+
+  /** @throws {StateDirectoryError} when the database is damaged or of a later version. @throws {Error} of SQLite. */
+  constructor(state: StateDirectory, retention: Retention) {
+    this.#state = state;
+    this.#retention = retention;
+    this.#path = join(state.path, 'state.sqlite');
+    this.#reserve = new DiskReserve(state.path);
+    const { count, bytes } = this.#connection().statements.sums();
+    this.#doneCount = count;
+    this.#doneBytes = bytes;
+    this.#reserve.fill();
+  }
+
+  /** Executions that can be fetched and have ended. */
+  get size(): number {
+    return this.#doneCount;
+  }
+
+  /** What they take on disk, about. */
+  get bytes(): number {
+    return this.#doneBytes;
+  }
+
+  /**
+   * Records that an execution was accepted. On return it is on the disk.
+   * @throws {ServiceError} storage_full, storage_unavailable: nothing was accepted.
+   */
+  accept(execution: Omit<StoredExecution, 'state' | 'events' | 'shownSeq'>, key?: IdempotencyKey): void {
+    const { id, ownerId, result, form } = execution;
+    this.#write('FULL', (rows) => {
+      rows.insert(id, ownerId, Date.parse(result.created_at), formText(form), JSON.stringify(result));
+      if (key) rows.putKey(ownerId, key.key, key.request, id);
+    });
+  }
+
+  /**
+   * Records that the program may run from now on. Lost only with the power, and the program with it.
+   * @throws {ServiceError} storage_full, storage_unavailable.
+   */
+  starting(id: ExecutionId, container: string): void {
+    this.#write('NORMAL', (rows) => {
+      rows.starting(id, container);
+    });
+  }
+
+  /**
+   * Records that readers may see events of a running execution up to this one: none of its own making gets a lower
+   * number after a crash. Lost only with the power.
+   * @throws {ServiceError} storage_full, storage_unavailable.
+   */
+  showing(id: ExecutionId, seq: number): void {
+    this.#write('NORMAL', (rows) => {
+      rows.shown(id, seq);
+    });
+  }
+
+  /**
+   * Records how an execution ended, with everything there is to fetch of it. On return it is on the disk.
+   * A full disk is met with the space that was set aside for it.
+   * @throws {ServiceError} storage_full, storage_unavailable: it stands as it stood.
+   */
+  finish(id: ExecutionId, result: ExecutionResult, events: StoredEvents): void {
+    const text = JSON.stringify(result);
+    const files = this.#directoryBytes(id);
+    const bytes = ROW_OVERHEAD_BYTES + text.length + (events.inline?.length ?? 0) + (files ?? 0);
+    const finishedMs = Date.parse(result.finished_at ?? new Date().toISOString());
+    const save = () => {
+      const row = { id, finishedMs, bytes, hasFiles: files !== undefined, result: text, events };
+      const changed = this.#write('FULL', (rows) => rows.finish(row));
+      if (changed === 0) throw new ServiceError('storage_unavailable', 'The execution is not in the records any more.');
+    };
+    this.#withReserve(save);
+    this.#doneCount += 1;
+    this.#doneBytes += bytes;
+  }
+
+  /** The execution, unless there is none or its time is over. @throws {ServiceError} storage_unavailable. */
+  read(id: string): StoredExecution | undefined {
+    const row = this.#read((rows) => rows.byId(id));
+    return row === undefined || this.#isOver(row) ? undefined : executionOf(row);
+  }
+
+  /** Which execution a caller's key stands for, and for what request. @throws {ServiceError} storage_unavailable. */
+  byKey(ownerId: string, key: string): { readonly request: string; readonly id: string } | undefined {
+    return this.#read((rows) => rows.byKey(ownerId, key));
+  }
+
+  /** Executions a process before this one left without an end, a bounded number. @throws {ServiceError} storage_unavailable. */
+  unfinished(limit: number): readonly StoredExecution[] {
+    return this.#read((rows) => rows.unfinished(limit).map(executionOf));
+  }
+
+  /** Whether the id is recorded at all, however old. @throws {ServiceError} storage_unavailable. */
+  has(id: string): boolean {
+    return this.#read((rows) => rows.byId(id)) !== undefined;
+  }
+
+  /** Writes something. @throws {ServiceError} storage_full, storage_unavailable: nothing could be accepted now. */
+  probe(): void {
+    this.#write('NORMAL', (rows) => {
+      rows.probe(Date.now());
+    });
+  }
+
+  /**
+   * Removes finished executions that are too old, and the oldest while there are too many or they are too large: at
+   * most `limit`, so that it takes a bounded time.
+   * @returns the ids of those that had files, which are the caller's to remove, and whether more is due.
+   * @throws {ServiceError} storage_full, storage_unavailable.
+   */
+  removeDue(limit: number): { readonly withFiles: readonly string[]; readonly isMoreDue: boolean } {
+    const dueAt = Date.now() - this.#retention.ttlMs;
+    const due: ReturnType<Statements['oldest']> = [];
+    let [count, bytes] = [this.#doneCount, this.#doneBytes];
+    const isOver = () => count > 1 && (count > this.#retention.countMax || bytes > this.#retention.bytesMax);
+    for (const row of this.#read((rows) => rows.oldest(limit))) {
+      if (row.finished_ms > dueAt && !isOver()) break;
+      due.push(row);
+      count -= 1;
+      bytes -= row.bytes;
+    }
+    if (due.length === 0) return { withFiles: [], isMoreDue: false };
+    this.#withReserve(() => {
+      this.#write('NORMAL', (rows) => {
+        for (const { id } of due) rows.remove(id);
+      });
+    });
+    this.#doneCount = count;
+    this.#doneBytes = bytes;
+    this.#open?.statements.shrink();
+    this.#reserve.fill();
+    return { withFiles: due.filter((row) => row.has_files === 1).map(({ id }) => id), isMoreDue: due.length === limit };
+  }
+
+  close(): void {
+    this.#open?.database.close();
+    this.#open = undefined;
+  }
+
+  #isOver(row: ExecutionRow): boolean {
+    return row.finished_ms !== null && row.finished_ms + this.#retention.ttlMs <= Date.now();
+  }
+
+  /** Bytes of the files an execution left in its directory; undefined when it has none. */
+  #directoryBytes(id: string): number | undefined {
+    const directory = this.#state.executionDirectory(id);
+    if (!statSync(directory, { throwIfNoEntry: false })) return undefined;
+    const files = readdirSync(directory, { withFileTypes: true }).filter((entry) => entry.isFile());
+    return files.reduce((sum, { name }) => sum + statSync(join(directory, name)).size, 0);
+  }
+
+  #withReserve(save: () => void): void {
+    try {
+      save();
+    } catch (error) {
+      if (!(error instanceof ServiceError) || !isDiskFull(error.cause)) throw error;
+      this.#reserve.release();
+      save();
+    }
+  }
+
+  #connection() {
+    if (!this.#open) {
+      const database = new Database(this.#path);
+      this.#open = { database, statements: statementsOf(database) };
+    }
+    return this.#open;
+  }
+
+  #write<T>(durability: 'FULL' | 'NORMAL', work: (rows: Statements) => T): T {
+    return this.#guarded(() => {
+      const { database, statements } = this.#connection();
+      return database.transaction(durability, () => work(statements));
+    });
+  }
+
+  #read<T>(work: (rows: Statements) => T): T {
+    return this.#guarded(() => work(this.#connection().statements));
+  }
+
+  /** A connection that failed, but for want of space, is not trusted again: the next call opens another. */
+  #guarded<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      if (!isDiskFull(error) && !(error instanceof ServiceError)) this.#drop();
+      throw storageError(error);
+    }
+  }
+
+  #drop(): void {
+    const failed = this.#open;
+    this.#open = undefined;
+    try {
+      failed?.database.close();
+    } catch {
+      // It could not even be closed; it is not used any more.
+    }
+  }
+}
+
+const formText = (form: DoorForm | undefined) => (form === undefined ? null : JSON.stringify(form));
+
+function inlineOf({ events, events_bytes: bytes }: ExecutionRow): { readonly inline?: Buffer } {
+  if (events) return { inline: Buffer.from(events.buffer, events.byteOffset, events.byteLength) };
+  return bytes === 0 ? { inline: Buffer.alloc(0) } : {};
+}
+
+function executionOf(row: ExecutionRow): StoredExecution {
+  return {
+    id: row.id as ExecutionId,
+    ownerId: row.owner,
+    state: row.state,
+    result: JSON.parse(row.result) as ExecutionResult,
+    shownSeq: row.shown_seq,
+    form: row.form === null ? undefined : (JSON.parse(row.form) as DoorForm),
+    events: {
+      lastSeq: row.last_seq,
+      bytes: row.events_bytes,
+      ...(row.terminal_seq !== null && { terminalSeq: row.terminal_seq }),
+      ...inlineOf(row),
+    },
+  };
+}
