@@ -136,7 +136,7 @@ export function buildLayers(
     openEgress: () => {
       let failed = false;
       const gate = new EgressGate(rules, (access) => {
-        failed ||= access.verdict === 'unreachable';
+        failed ||= access.verdict === 'unreachable' || (access.status ?? 0) >= 500;
         logger.info({ egress: { ...access, durationMs: Math.round(access.durationMs) } }, 'a builder asked for a host');
       });
       return {

@@ -36,6 +36,8 @@ export interface EgressAccess {
   readonly port: number;
   readonly method: string;
   readonly verdict: 'allowed' | 'refused' | 'unreachable';
+  /** Of the answer, where it can be seen: not in a tunnel. */
+  readonly status?: number;
   readonly bytes: number;
   readonly durationMs: number;
 }
@@ -109,7 +111,9 @@ async function dial(destination: Destination, rules: EgressRules): Promise<Socke
       fail('no connection');
     });
     socket.once('connect', () => {
-      socket.removeAllListeners('error').removeAllListeners('timeout');
+      socket.removeAllListeners('error').removeAllListeners('timeout').setTimeout(0);
+      // Whoever uses it sees the end of it.
+      socket.on('error', () => undefined);
       resolve(socket);
     });
   });
@@ -276,6 +280,7 @@ export class EgressGate {
     });
     outgoing.once('response', (incoming) => {
       const passed = Object.entries(incoming.headers).filter(([name]) => !HOP_HEADERS.has(name));
+      log.status = incoming.statusCode;
       response.writeHead(incoming.statusCode ?? 502, Object.fromEntries(passed));
       incoming.on('data', (chunk: Buffer) => {
         log.bytes += chunk.length;
@@ -299,12 +304,15 @@ export class EgressGate {
     return {
       destination,
       bytes: 0,
+      status: undefined as number | undefined,
       done(verdict: EgressAccess['verdict']) {
         if (isDone) return;
         isDone = true;
         const { host, port } = destination ?? { host: '', port: 0 };
         const method = request.method ?? '';
-        observe({ host, port, method, verdict, bytes: this.bytes, durationMs: performance.now() - started });
+        const status = this.status === undefined ? {} : { status: this.status };
+        const durationMs = performance.now() - started;
+        observe({ host, port, method, verdict, ...status, bytes: this.bytes, durationMs });
       },
     };
   }

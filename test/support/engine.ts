@@ -30,6 +30,8 @@ export async function startEngine(settings: Readonly<Record<string, string>> = {
     PYEXEC_STATE_DIR: state.path,
     PYEXEC_POOL_SIZE: '0',
     PYEXEC_DEFAULT_IMAGE: SLIM,
+    // A test that installs names an index of its own.
+    PYEXEC_PACKAGES: 'off',
     ...settings,
   });
   const engine = await buildEngine(config, createLogger(process.env['TEST_LOG_LEVEL'] ?? 'silent'));

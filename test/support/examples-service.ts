@@ -47,6 +47,8 @@ export async function startService(settings: Readonly<Record<string, string>> = 
       PYEXEC_PORT: String(port),
       PYEXEC_INSTANCE: `examples-${randomUUID()}`,
       PYEXEC_SHUTDOWN_GRACE: '5',
+      // A test that installs names an index of its own.
+      PYEXEC_PACKAGES: 'off',
       PYEXEC_STATE_DIR: state.path,
       ...settings,
     },

@@ -14,11 +14,11 @@ export interface LayerEngine extends TestEngine {
 const newInstance = () => `test-${randomUUID()}`;
 
 /** Images of this instance's layers, those without a name included. */
-async function layersOf(instance: string) {
+export async function layersOf(instance: string) {
   return docker.listImages({ filters: JSON.stringify({ label: [`pyexec.layer.instance=${instance}`] }) });
 }
 
-async function removeLayers(instance: string): Promise<void> {
+export async function removeLayers(instance: string): Promise<void> {
   for (const { Id } of await layersOf(instance)) {
     // Gone already, when it was a step of one that was removed.
     await docker

@@ -78,6 +78,8 @@ export class ServiceProcess implements AsyncDisposable {
     const { child, ended } = launch({
       PYEXEC_POOL_SIZE: '0',
       PYEXEC_DEFAULT_IMAGE: SLIM,
+      // A test that installs names an index of its own.
+      PYEXEC_PACKAGES: 'off',
       PYEXEC_LOG_LEVEL: 'warn',
       ...settings,
       PYEXEC_PORT: port,

@@ -13,7 +13,7 @@ export interface ZipMember {
 }
 
 /** A zip of stored members, with exactly the names and modes given. */
-function zip(members: readonly ZipMember[]): Buffer {
+export function zip(members: readonly ZipMember[]): Buffer {
   const bodies: Buffer[] = [];
   const directory: Buffer[] = [];
   let offset = 0;

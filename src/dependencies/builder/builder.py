@@ -97,13 +97,13 @@ class Relay:
             self.drop(number)
             send("UP_END", struct.pack(">I", number))
 
-    def down(self, number, data):
-        """Bytes from the host for a connection; without any it is to end."""
+    def down(self, number, data, ends):
+        """Bytes from the host for a connection, or its end."""
         if number not in self.connections:
             return
         if data:
             self.outgoing[number].append(memoryview(data))
-        else:
+        if ends:
             self.ending.add(number)
         self.write(number)
 
@@ -167,7 +167,7 @@ class Builder:
             index += ["--trusted-host", host]
         command = [sys.executable, "-I", "-m", "pip", "--isolated", "--no-input", "--disable-pip-version-check"]
         command += ["--no-cache-dir", "--no-color", "--retries", "1", "--timeout", "15", "--proxy", self.proxy]
-        command += ["install", "--quiet", "--ignore-installed", "--only-binary=:all:", "--progress-bar", "off"]
+        command += ["install", "--ignore-installed", "--only-binary=:all:", "--progress-bar", "off"]
         environment = {
             "PATH": os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin"),
             "HOME": WORK,
@@ -317,7 +317,7 @@ class Main:
             self.builder.lock = json.loads(payload)["lock"]
             self.builder.agreed.set()
         elif kind in (FRAME_TYPES["DOWN"], FRAME_TYPES["DOWN_END"]):
-            self.relay.down(struct.unpack(">I", payload[:4])[0], payload[4:])
+            self.relay.down(struct.unpack(">I", payload[:4])[0], payload[4:], kind == FRAME_TYPES["DOWN_END"])
 
     def work(self):
         try:

@@ -30,6 +30,11 @@ class RelayedConnection extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    // Node writes nothing now and then.
+    if (chunk.length === 0) {
+      done();
+      return;
+    }
     this.#waiting = { chunk, done };
     this.#pump();
   }
