@@ -54,7 +54,10 @@ export interface ExecutionsOptions {
   readonly store: ExecutionStore;
   readonly storage: RecordStorage;
   /** The local image a request of this caller means. Throws image_not_allowed or image_unavailable. */
-  readonly resolveImage: (reference: string | undefined, caller: Caller) => Promise<{ reference: string; id: string }>;
+  readonly resolveImage: (
+    reference: string | undefined,
+    caller: Caller,
+  ) => Promise<{ reference: string; id: string; labels?: Readonly<Record<string, string>> }>;
   /** Absent: nothing can be installed. */
   readonly packages?: RunPackages;
   /** Sets of modules that sandboxes of a shape are kept with. */
@@ -127,7 +130,7 @@ export class Executions {
     try {
       this.refuseIfDraining();
       const image = await this.#options.resolveImage(request.image, caller);
-      const packages = this.#options.packages?.read(request);
+      const packages = this.#options.packages?.read(request, image.labels);
       const decided = decide(request, project, image, withinCaller(this.#options.policy, caller));
       const plan = packages ? decided : await this.#withPreimports(decided, project);
       // Draining may have begun meanwhile, and would not wait for a run it does not know.

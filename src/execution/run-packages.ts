@@ -41,6 +41,18 @@ const FORGIVEN: ReadonlySet<string> = new Set([
   'sandbox_failed',
 ]);
 
+/** The label with which an image says what is in it: JSON, versions by name. */
+const PACKAGES_LABEL = 'pyexec.packages';
+
+function packagesOfImage(labels: Readonly<Record<string, string>>): readonly string[] {
+  try {
+    const packages: unknown = JSON.parse(labels[PACKAGES_LABEL] ?? '{}');
+    return typeof packages === 'object' && packages !== null ? Object.keys(packages).map(canonicalName) : [];
+  } catch {
+    return [];
+  }
+}
+
 export class RunPackages {
   readonly #options: RunPackagesOptions;
   #waiting = 0;
@@ -51,20 +63,24 @@ export class RunPackages {
 
   /**
    * What a request asks for, checked; undefined when that is nothing.
+   * @param imageLabels of the image it will run on.
    * @throws {ServiceError} requirements_invalid, requirements_not_allowed, requirements_not_supported, queue_full.
    */
-  read(request: RunRequest): AskedPackages | undefined {
+  read(request: RunRequest, imageLabels: Readonly<Record<string, string>> = {}): AskedPackages | undefined {
     const { layers, limits, waitingMax } = this.#options;
     const required = parseRequirements(request.requirements ?? '', limits);
     layers.check(required);
-    const named = new Set(required.map(({ name }) => name));
+    // What the image has need not be guessed; what is asked for is had in the version asked for.
+    const named = new Set([...required.map(({ name }) => name), ...packagesOfImage(imageLabels)]);
     const guessed = (request.suggestedPackages ?? []).map(canonicalName).filter((name) => !named.has(name));
     const suggested = layers
       .permitted([...new Set(guessed)])
       .slice(0, Math.max(0, limits.count - required.length))
       .map((name) => ({ name, line: name }));
     if (required.length === 0 && suggested.length === 0) return undefined;
-    if (this.#waiting >= waitingMax && required.length > 0) {
+    if (this.#waiting >= waitingMax) {
+      // A guess is not worth a place.
+      if (required.length === 0) return undefined;
       throw new ServiceError('queue_full', 'Too many runs wait for their packages.', { retryAfterSeconds: 10 });
     }
     return { required, suggested };

@@ -53,20 +53,18 @@ it('D09 a run cannot change the layer it uses', async () => {
   await using index = await PackageIndex.open(wheel({ name: 'fine' }));
   await using engine = await startLayerEngine(index);
   const attack = `
-import fine, os, subprocess
+import errno, fine, os
 folder = os.path.dirname(fine.__file__)
 def attempt(action):
     try: action(); return "done"
-    except OSError as problem: return problem.strerror
+    except OSError as problem: return "refused" if problem.errno in (errno.EROFS, errno.EACCES) else problem.strerror
 print(attempt(lambda: open(fine.__file__, "w").write("VERSION = 'planted'")))
 print(attempt(lambda: open(fine.__cached__, "r+b").write(b"planted")))
 print(attempt(lambda: open(folder + "/planted.py", "w")), attempt(lambda: os.unlink(fine.__file__)))
 print(attempt(lambda: os.rename(fine.__file__, folder + "/gone.py")), attempt(lambda: os.chmod(fine.__file__, 0o777)))
 `;
   const attacked = await engine.run(attack, { requirements: 'fine' });
-  expect(attacked.stdout).toBe(
-    `${'Read-only file system\n'.repeat(2)}${'Read-only file system Read-only file system\n'.repeat(2)}`,
-  );
+  expect(attacked.stdout).toBe('refused\nrefused\nrefused refused\nrefused refused\n');
   const after = await engine.run(
     `${importing('fine')}\nimport importlib.util; print(importlib.util.find_spec("planted"))`,
     { requirements: 'fine' },
