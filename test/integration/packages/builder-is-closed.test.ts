@@ -86,6 +86,7 @@ Main().run()`,
       cpus: 1,
       workBytes: 64 * MIB,
       tmpBytes: 16 * MIB,
+      preimports: [],
     },
     [python, ...rest, replaced],
   );
