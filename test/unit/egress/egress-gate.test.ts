@@ -49,8 +49,7 @@ async function say(port: number, text: string | Buffer, keepOpen = false): Promi
 }
 const statusOf = (answer: string) => Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1]);
 
-const web = async (listener: RequestListener) =>
-  listen(createHttpServer(listener));
+const web = async (listener: RequestListener) => listen(createHttpServer(listener));
 
 describe('CONNECT', () => {
   it('P26 carries bytes exactly, both ways', async () => {
