@@ -94,7 +94,12 @@ module.exports = {
       from: { path: '^src/(main|cli/main|client/index)\\.ts$' },
       to: { path: '^src/', pathNot: '^src/(main|cli/main)\\.ts$', reachable: false },
     },
-    { name: 'no-test-in-src', severity: 'error', from: { path: '^src/' }, to: { path: '^(test|bench|scripts)/' } },
+    {
+      name: 'no-test-in-src',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { path: '^(test|bench|chaos|scripts)/' },
+    },
     {
       name: 'no-dev-dependency-in-src',
       severity: 'error',

@@ -54,6 +54,7 @@ function callOf({ method, url }: IncomingMessage): ProxiedCall | undefined {
 
 export class DockerSocketProxy implements AsyncDisposable {
   readonly socketPath: string;
+  readonly #upstream: string;
   readonly #directory = mkdtempSync(join(tmpdir(), 'pyexec-proxy-'));
   readonly #sockets = new Set<Socket>();
   readonly #attached = new Set<Duplex>();
@@ -63,12 +64,13 @@ export class DockerSocketProxy implements AsyncDisposable {
   #server: Server | undefined;
   #isHung = false;
 
-  private constructor() {
+  private constructor(upstream: string) {
+    this.#upstream = upstream;
     this.socketPath = join(this.#directory, 'docker.sock');
   }
 
-  static async start(): Promise<DockerSocketProxy> {
-    const proxy = new DockerSocketProxy();
+  static async start(upstream = DOCKER_SOCKET): Promise<DockerSocketProxy> {
+    const proxy = new DockerSocketProxy(upstream);
     await proxy.resume();
     return proxy;
   }
@@ -158,7 +160,7 @@ export class DockerSocketProxy implements AsyncDisposable {
       return;
     }
     const { method, url: path, headers } = incoming;
-    const onward = request({ socketPath: DOCKER_SOCKET, method, path, headers, agent: false }, (answer) => {
+    const onward = request({ socketPath: this.#upstream, method, path, headers, agent: false }, (answer) => {
       if (fault === 'lost') {
         answer.resume().on('end', () => incoming.socket.destroy());
         return;
@@ -186,7 +188,7 @@ export class DockerSocketProxy implements AsyncDisposable {
       client.end(`${ATTACHED}this is not a stream of Docker’s`);
       return;
     }
-    const daemon = connect(DOCKER_SOCKET);
+    const daemon = connect(this.#upstream);
     const headers = incoming.rawHeaders.flatMap((name, index, all) =>
       index % 2 === 0 ? [`${name}: ${all[index + 1] ?? ''}\r\n`] : [],
     );

@@ -1,0 +1,135 @@
+/**
+ * A Docker daemon of our own, with its own storage and socket, that may be paused,
+ * killed and started again without anybody else noticing. Needs root.
+ */
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, openSync, closeSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const START_TIMEOUT_MS = 60_000;
+
+export class PrivateDaemon implements AsyncDisposable {
+  readonly socketPath: string;
+  readonly #directory: string;
+  #process: ChildProcess | undefined;
+
+  private constructor(directory: string) {
+    this.#directory = directory;
+    this.socketPath = join(directory, 'docker.sock');
+  }
+
+  /** Starts a daemon and copies `images` into it from the one everybody uses. */
+  static async start(images: readonly string[]): Promise<PrivateDaemon> {
+    const daemon = new PrivateDaemon(mkdtempSync(join(tmpdir(), 'pyexec-chaos-daemon-')));
+    writeFileSync(join(daemon.#directory, 'daemon.json'), '{}');
+    await daemon.resume();
+    const archive = join(daemon.#directory, 'images.tar');
+    execFileSync('docker', ['save', '-o', archive, ...images]);
+    daemon.#docker('load', '-i', archive);
+    rmSync(archive);
+    return daemon;
+  }
+
+  /** Containers with this label, running or not. */
+  containers(label: string): readonly string[] {
+    return this.#docker('ps', '-aq', '--filter', `label=${label}`)
+      .split('\n')
+      .filter((id) => id !== '');
+  }
+
+  /** Every volume, ours or not: nobody else uses this daemon. */
+  volumes(): readonly string[] {
+    return this.#docker('volume', 'ls', '-q')
+      .split('\n')
+      .filter((id) => id !== '');
+  }
+
+  /** SIGSTOP: calls are taken and never answered. containerd goes on. */
+  pause(): void {
+    this.#process?.kill('SIGSTOP');
+  }
+
+  /** SIGCONT, or a start where it was ended. Resolves when it answers. */
+  async resume(): Promise<void> {
+    if (this.#process) this.#process.kill('SIGCONT');
+    else this.#launch();
+    for (const deadline = performance.now() + START_TIMEOUT_MS; ; await sleep(200)) {
+      try {
+        this.#docker('version');
+        return;
+      } catch (error) {
+        if (performance.now() > deadline) throw error;
+      }
+    }
+  }
+
+  /** Ends the daemon and with it every container: it does not keep them alive. */
+  async stop(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    const ended = this.#process;
+    if (!ended) return;
+    this.#process = undefined;
+    const exit = once(ended, 'exit');
+    ended.kill(signal);
+    await exit;
+    if (signal === 'SIGKILL') this.#endContainerd();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      const left = this.#docker('ps', '-aq')
+        .split('\n')
+        .filter((id) => id !== '');
+      if (left.length > 0) this.#docker('rm', '-f', ...left);
+    } catch {
+      // It does not answer; what it ran ends with it.
+    }
+    await this.stop('SIGTERM');
+    this.#endContainerd();
+    for (const line of readFileSync('/proc/mounts', 'utf8').split('\n').reverse()) {
+      const [, place = ''] = line.split(' ');
+      if (place.startsWith(this.#directory)) execFileSync('umount', ['-l', place]);
+    }
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  #launch(): void {
+    rmSync(join(this.#directory, 'pid'), { force: true });
+    const log = openSync(join(this.#directory, 'log'), 'a');
+    const at = (name: string) => join(this.#directory, name);
+    this.#process = spawn(
+      'dockerd',
+      [
+        ['--data-root', at('data')],
+        ['--exec-root', at('exec')],
+        ['--pidfile', at('pid')],
+        ['--config-file', at('daemon.json')],
+        ['-H', `unix://${this.socketPath}`],
+        ['--bridge=none', '--iptables=false', '--ip-masq=false', '--cgroup-parent=/pyexec-chaos'],
+      ].flat(),
+      { stdio: ['ignore', log, log], detached: true },
+    );
+    closeSync(log);
+  }
+
+  /** A killed daemon leaves its containerd, which would keep the next one's from starting. */
+  #endContainerd(): void {
+    const pidFile = join(this.#directory, 'exec', 'containerd', 'containerd.pid');
+    try {
+      process.kill(Number(readFileSync(pidFile, 'utf8')), 'SIGKILL');
+    } catch {
+      // It went with the daemon.
+    }
+    rmSync(pidFile, { force: true });
+  }
+
+  #docker(...args: readonly string[]): string {
+    return execFileSync('docker', ['-H', `unix://${this.socketPath}`, ...args], {
+      encoding: 'utf8',
+      timeout: 30_000,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * Thousands of runs, watching what may only grow for a while: the server's memory and
+ * descriptors, containers, control groups, temporary files.
+ *
+ * Growth is a line fitted over the second half of the samples, where caches are full.
+ */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { randomUUID } from 'node:crypto';
+import { DockerSocketProxy } from '../test/support/docker-socket-proxy.ts';
+import { SLIM } from '../test/support/images.ts';
+import { jobOf } from './programs.ts';
+import { PrivateDaemon } from './private-daemon.ts';
+import { Server } from './server.ts';
+
+const CLIENTS = 6;
+const SAMPLE_EVERY_RUNS = 50;
+/** What the second half of a soak may add per 1,000 runs. */
+const ALLOWED_PER_1000_RUNS = { memoryMiB: 4, descriptors: 1, containers: 1, cgroups: 1, temporaryFiles: 1 };
+
+type Sample = Record<keyof typeof ALLOWED_PER_1000_RUNS, number> & { readonly runs: number };
+
+/** Runs `total` jobs. Returns the exit status. */
+export async function soak(total: number): Promise<number> {
+  await using daemon = await PrivateDaemon.start([SLIM]);
+  await using proxy = await DockerSocketProxy.start(daemon.socketPath);
+  await using server = await Server.start({
+    PYEXEC_DOCKER_SOCKET: proxy.socketPath,
+    PYEXEC_DEFAULT_IMAGE: SLIM,
+    PYEXEC_CLEANUP_TTL: '20',
+  });
+  const samples: Sample[] = [];
+  const outcomes: Record<string, number> = {};
+  let started = 0;
+  let done = 0;
+  const one = async () => {
+    while (started < total) {
+      started += 1;
+      const { code, limits } = jobOf(Math.random(), Math.random(), randomUUID());
+      const response = await fetch(`${server.origin}/api/v1/exec`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ code, ...(limits ? { limits } : {}) }),
+      });
+      const { outcome, code: refusal } = (await response.json()) as { outcome?: { kind: string }; code?: string };
+      const ended = outcome?.kind ?? `refused ${refusal ?? ''}`;
+      outcomes[ended] = (outcomes[ended] ?? 0) + 1;
+      done += 1;
+      if (done % SAMPLE_EVERY_RUNS === 0) {
+        samples.push(sampleOf(server, daemon, done));
+        if (done % 500 === 0) console.log(JSON.stringify(samples.at(-1)));
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: CLIENTS }, one));
+  const half = samples.slice(Math.floor(samples.length / 2));
+  const verdicts = Object.entries(ALLOWED_PER_1000_RUNS).map(([what, allowed]) => {
+    const slope =
+      1000 * slopeOf(half.map((sample) => [sample.runs, sample[what as keyof typeof ALLOWED_PER_1000_RUNS]]));
+    return { what, per_1000_runs: Number(slope.toFixed(3)), allowed, holds: slope <= allowed };
+  });
+  console.log(
+    JSON.stringify({ runs: done, outcomes, first: samples[0], last: samples.at(-1), verdicts }, undefined, 2),
+  );
+  return verdicts.every(({ holds }) => holds) ? 0 : 1;
+}
+
+function sampleOf(server: Server, daemon: PrivateDaemon, runs: number): Sample {
+  const status = readFileSync(`/proc/${String(server.pid)}/status`, 'utf8');
+  const hierarchy = ['/sys/fs/cgroup/pids/pyexec-chaos', '/sys/fs/cgroup/pyexec-chaos'].find((path) =>
+    existsSync(path),
+  );
+  return {
+    runs,
+    memoryMiB: Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024,
+    descriptors: readdirSync(`/proc/${String(server.pid)}/fd`).length,
+    containers: daemon.containers('pyexec.instance').length,
+    cgroups:
+      hierarchy === undefined
+        ? 0
+        : readdirSync(hierarchy, { withFileTypes: true }).filter((entry) => entry.isDirectory()).length,
+    temporaryFiles: readdirSync(tmpdir()).filter((name) => name.startsWith('pyexec-')).length,
+  };
+}
+
+/** Least squares. */
+function slopeOf(points: readonly (readonly [number, number])[]): number {
+  const mean = (of: (point: readonly [number, number]) => number) =>
+    points.reduce((sum, point) => sum + of(point), 0) / points.length;
+  const x = mean(([runs]) => runs);
+  const y = mean(([, value]) => value);
+  const above = points.reduce((sum, [runs, value]) => sum + (runs - x) * (value - y), 0);
+  const below = points.reduce((sum, [runs]) => sum + (runs - x) ** 2, 0);
+  return below === 0 ? 0 : above / below;
+}
