@@ -169,12 +169,17 @@ const ADVICE = {
     'A package was found and its file is not what it should be: a wrong hash, or a wheel that breaks the rules. Choose another version.',
   layer_too_large:
     'The packages, with all they depend on, are more or larger than the operator allows (`PYEXEC_LAYER_MAX_MB`, `PYEXEC_MAX_PACKAGES`). Ask for fewer.',
+  invalid_webhook:
+    'A webhook goes to an `https:` URL on the public internet that holds no password and uses an allowed port, and has a secret of 16 bytes or more, unless the operator allows more (`PYEXEC_WEBHOOK_*`). `detail` says which it was.',
+  delivery_not_found: 'It was delivered, is being tried again, was dropped for newer ones, or is another caller’s.',
 
   rate_limited:
     'Too many requests of you or of your address. Wait as `Retry-After` says; the `RateLimit` headers say what is left.',
   identity_unavailable:
     'The keys or the identity provider cannot be asked now. Your credentials may be right: keep them, try again after `Retry-After`.',
   queue_full: 'As many runs wait as may. Try again after `Retry-After`; the operator can raise `PYEXEC_MAX_QUEUE`.',
+  budget_exhausted:
+    'The caller’s runs used the CPU time or the memory it may use in a window, or runs in progress may still use what is left. Try again after `Retry-After`; `GET /api/v1/usage` shows both.',
   shutting_down: 'The service is about to stop. Try again after `Retry-After`, or another server.',
   overloaded: 'The service is too busy to take the request. Try again after `Retry-After`.',
   storage_full:

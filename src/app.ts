@@ -6,11 +6,12 @@ import { availableParallelism } from 'node:os';
 import type { FastifyInstance } from 'fastify';
 import { buildProject } from './archive/build-project.ts';
 import { DEFAULT_ARCHIVE_LIMITS, type ArchiveLimits } from './archive/read-project.ts';
-import { runSlots } from './composition/admission.ts';
+import { buildBudgets, runSlots } from './composition/admission.ts';
 import { checkDaemon, readSeccompProfile } from './composition/boot-checks.ts';
 import { checkExposure, openIdentity, type Identity } from './composition/identity.ts';
 import { buildLayers } from './composition/layers.ts';
 import { operatorPolicy } from './composition/operator-policy.ts';
+import { buildWebhooks } from './composition/webhooks.ts';
 import { checkPreimports, poolWishes } from './composition/pool-targets.ts';
 import { pairsOf } from './composition/setting-pairs.ts';
 import { keepState, openState, storageReadiness, type State } from './composition/state.ts';
@@ -196,7 +197,11 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
   }, POOL_MAINTENANCE_MS);
   poolTimer.unref();
 
+  const budgets = buildBudgets(config, directory.path, logger);
+  const webhooks = buildWebhooks(config, { directory: directory.path, logger, metrics });
   const executions = new Executions({
+    webhooks: webhooks.deliveries,
+    budgets: budgets.budgets,
     policy,
     slots,
     store,
@@ -230,6 +235,7 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
   });
 
   await keepState(state, executions, logger);
+  webhooks.resume(executions);
 
   let lastReadiness: { at: number; value: Promise<Readiness> } | undefined;
   const checkReadiness = async (): Promise<Readiness> => {
@@ -257,6 +263,8 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
   };
   const drain = async (graceMs: number) => {
     await executions.drain(graceMs);
+    await webhooks.close();
+    budgets.close();
     await layers.close();
     clearInterval(poolTimer);
     await pool.close();

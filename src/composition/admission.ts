@@ -1,8 +1,11 @@
 /**
- * Who runs next, from the settings.
+ * Who runs next and how much, from the settings.
  */
+import { Budgets } from '../admission/budgets.ts';
 import { RunSlots } from '../admission/run-slots.ts';
 import type { Config } from '../config/config.ts';
+import { UsageTable } from '../store/usage-table.ts';
+import type { Logger } from '../telemetry/logger.ts';
 
 const MIB = 2 ** 20;
 /** What of the queue one caller may fill; the rest stays for the others. */
@@ -19,4 +22,30 @@ export function runSlots(config: Config): RunSlots {
     callerQueueMax: config.PYEXEC_MAX_QUEUE_PER_CALLER || Math.ceil(queueMax * CALLER_SHARE),
     callerQueueBytesMax: Math.ceil(queueBytesMax * CALLER_SHARE),
   });
+}
+
+/** Without a budget use is counted, but not kept over a restart. */
+export function buildBudgets(
+  config: Config,
+  directory: string,
+  logger: Logger,
+): { readonly budgets: Budgets; close(): void } {
+  const cpuMsMax = config.PYEXEC_BUDGET_CPU_SECONDS * 1000;
+  const memoryMibMsMax = config.PYEXEC_BUDGET_MEMORY_MIB_SECONDS * 1000;
+  const table = cpuMsMax + memoryMibMsMax > 0 ? new UsageTable(directory) : undefined;
+  const budgets = new Budgets({
+    windowMs: config.PYEXEC_BUDGET_WINDOW * 1000,
+    cpuMsMax,
+    memoryMibMsMax,
+    table: table ?? { load: () => [], save: () => undefined },
+    onError: (err) => {
+      logger.error({ err }, 'what a caller used could not be written down');
+    },
+  });
+  return {
+    budgets,
+    close: () => {
+      table?.close();
+    },
+  };
 }

@@ -18,6 +18,7 @@ import { REQUESTS_SETTINGS } from './settings/requests.ts';
 import { RESULTS_SETTINGS } from './settings/results.ts';
 import { SANDBOXES_SETTINGS } from './settings/sandboxes.ts';
 import { SERVER_SETTINGS } from './settings/server.ts';
+import { WEBHOOKS_SETTINGS } from './settings/webhooks.ts';
 import { defaultStateDirectory, STORAGE_SETTINGS } from './settings/storage.ts';
 
 /** The headings of docs/CONFIGURATION.md, each with its settings. */
@@ -32,6 +33,7 @@ export const SETTING_GROUPS = {
   'What a run gives back': RESULTS_SETTINGS,
   'Warm sandboxes': POOL_SETTINGS,
   'Capacity and lifetime': CAPACITY_SETTINGS,
+  Webhooks: WEBHOOKS_SETTINGS,
   'For clients of python-executor': PYTHON_EXECUTOR_SETTINGS,
 } as const;
 
@@ -47,6 +49,7 @@ export const SETTINGS = {
   ...RESULTS_SETTINGS,
   ...POOL_SETTINGS,
   ...CAPACITY_SETTINGS,
+  ...WEBHOOKS_SETTINGS,
   ...PYTHON_EXECUTOR_SETTINGS,
 };
 
@@ -56,7 +59,7 @@ type Settings = { readonly [Name in SettingName]: z.output<(typeof SETTINGS)[Nam
 /** Variables of ours that other programs read: the client, the scripts. */
 const FOREIGN = new Set(['PYEXEC_SERVER']);
 /** Settings whose value must never be printed. */
-const SECRET: ReadonlySet<string> = new Set<SettingName>(['PYEXEC_CONSUL_TOKEN']);
+const SECRET: ReadonlySet<string> = new Set<SettingName>(['PYEXEC_CONSUL_TOKEN', 'PYEXEC_WEBHOOK_SECRET']);
 
 /** The settings cannot be used; the message is for the operator, one line per fault. */
 export class ConfigError extends Error {
@@ -126,7 +129,8 @@ export function describeConfig(config: Config): string {
     .filter((name) => config[name as SettingName] !== undefined)
     .map((name) => {
       const value: unknown = config[name as SettingName];
-      const shown = SECRET.has(name) ? '[redacted]' : Array.isArray(value) ? value.join(',') : String(value);
+      const shown =
+        SECRET.has(name) && value !== '' ? '[redacted]' : Array.isArray(value) ? value.join(',') : String(value);
       return `${name}=${shown}`;
     })
     .join('\n');

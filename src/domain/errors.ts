@@ -82,10 +82,14 @@ export const ERRORS = {
   installation_failed: { status: 422, title: 'The packages cannot be installed', retryable: false },
   layer_too_large: { status: 422, title: 'The packages are larger than the operator allows', retryable: false },
 
+  invalid_webhook: { status: 422, title: 'The webhook is refused', retryable: false },
+  delivery_not_found: { status: 404, title: 'There is no such dead letter', retryable: false },
+
   // Capacity
   rate_limited: { status: 429, title: 'Too many requests', retryable: true },
   identity_unavailable: { status: 503, title: 'Credentials cannot be checked now', retryable: true },
   queue_full: { status: 429, title: 'There is no room for another run', retryable: true },
+  budget_exhausted: { status: 429, title: 'The budget of the caller is used up', retryable: true },
   shutting_down: { status: 503, title: 'The service is shutting down', retryable: true },
   overloaded: { status: 503, title: 'The service is overloaded', retryable: true },
   storage_full: { status: 507, title: 'There is no disk space left', retryable: true },

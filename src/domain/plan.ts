@@ -7,6 +7,7 @@
  */
 import type { ArtifactWish } from './artifacts.ts';
 import type { Limits, OverflowPolicy } from './limits.ts';
+import type { Webhook } from './webhook.ts';
 
 /** What Python is told to run: a file of the project, or a module by name (`-m`). */
 export type EntryPoint =
@@ -41,6 +42,8 @@ export interface RunRequest {
   readonly toleratesMissingEntryPoint?: boolean;
   /** Absent: normal. */
   readonly priority?: Priority;
+  /** Who is told when it has ended. */
+  readonly webhook?: Webhook;
 }
 
 /** What a container is made of. Two plans of the same shape can use the same warm container. */

@@ -5,13 +5,18 @@
  * It owns the cleanup: whatever happens, the project is freed, the place is given
  * up, the container goes, and the record ends exactly once.
  */
-import { mayActOn, type Caller } from '../domain/caller.ts';
+import { mayActOn, SERVICE, type Caller } from '../domain/caller.ts';
 import { ServiceError } from '../domain/errors.ts';
 import type { DoorForm, Execution, ExecutionId, ExecutionResult } from '../domain/execution.ts';
 import { isFailureOfOurs, type CancelReason, type Outcome, type Usage } from '../domain/outcome.ts';
 import type { RunPlan, RunRequest, SandboxShape } from '../domain/plan.ts';
 import type { Project } from '../domain/project.ts';
-import type { RunSlots } from '../admission/run-slots.ts';
+import type { Webhook } from '../domain/webhook.ts';
+import type { BudgetHold, Budgets } from '../admission/budgets.ts';
+import type { Reservation, RunSlots } from '../admission/run-slots.ts';
+import type { UsageView } from '../domain/budget.ts';
+import { chargedUsage, NOTHING_USED } from './charged-usage.ts';
+import type { WebhookDeliveries } from '../webhooks/webhook-deliveries.ts';
 import { decide, type OperatorPolicy } from '../policy/decide.ts';
 import type { LayerLease } from '../dependencies/layer-store.ts';
 import { choosePreimports, mayUsePreimports, topLevelOf } from '../policy/preimports.ts';
@@ -64,6 +69,10 @@ export interface ExecutionsOptions {
   readonly preimportsOffered: (shape: SandboxShape) => readonly (readonly string[])[];
   readonly startSandbox: (shape: SandboxShape, signal: AbortSignal) => Promise<Lease>;
   readonly observe: (milestone: ExecutionMilestone) => void;
+  /** Absent: nobody is told. */
+  readonly webhooks?: WebhookDeliveries;
+  /** Absent: nobody has a budget. */
+  readonly budgets?: Budgets;
 }
 
 /** An accepted execution, for the door that submitted it. */
@@ -119,7 +128,8 @@ export class Executions {
   /**
    * Accepts a run, or refuses it. The project belongs to the execution from the
    * call on, also when it is refused.
-   * @throws {ServiceError} for everything in policy/, requirements_*, queue_full, shutting_down, image_*.
+   * @throws {ServiceError} for everything in policy/, requirements_*, queue_full, budget_exhausted, shutting_down,
+   *   image_*, invalid_webhook, storage_*.
    */
   async submit(
     request: RunRequest,
@@ -129,6 +139,7 @@ export class Executions {
   ): Promise<Submitted> {
     try {
       this.refuseIfDraining();
+      if (request.webhook) this.#checkWebhook(request.webhook);
       const image = await this.#options.resolveImage(request.image, caller);
       const packages = this.#options.packages?.read(request, image.labels);
       const decided = decide(request, project, image, withinCaller(this.#options.policy, caller));
@@ -136,22 +147,27 @@ export class Executions {
       // Draining may have begun meanwhile, and would not wait for a run it does not know.
       this.refuseIfDraining();
       const record = new ExecutionRecord(plan, caller.id, this.#options.storage, form);
-      const slot = this.#options.slots.reserve(record.cancellation, {
-        callerId: caller.id,
-        concurrentMax: caller.concurrentMax,
-        priority: request.priority,
-        bytes: project.tarBytes + request.stdin.length,
-      });
+      const hold = caller.id === SERVICE.id ? undefined : this.#options.budgets?.reserve(caller.id, plan.limits);
+      let slot: Reservation | undefined;
       try {
+        slot = this.#options.slots.reserve(record.cancellation, {
+          callerId: caller.id,
+          concurrentMax: caller.concurrentMax,
+          priority: request.priority,
+          bytes: project.tarBytes + request.stdin.length,
+        });
+        if (request.webhook) this.#options.webhooks?.register(record.id, caller.id, request.webhook);
         this.#options.store.accept({ id: record.id, ownerId: caller.id, result: record.result(), form });
       } catch (error) {
-        slot.release();
+        slot?.release();
+        hold?.settle(NOTHING_USED);
+        this.#options.webhooks?.withdraw(record.id);
         throw error;
       }
       record.waits(slot.queue);
       this.#active.set(record.id, record);
       this.#options.observe({ kind: 'accepted', id: record.id, plan, projectBytes: project.contentBytes });
-      void this.#run(record, project, slot, packages);
+      void this.#run(record, project, slot, packages, hold);
       return record;
     } catch (error) {
       await project.dispose();
@@ -170,6 +186,21 @@ export class Executions {
   /** Whether this caller may use an image that the operator allows. */
   mayUseImage(caller: Caller, reference: string): boolean {
     return mayUseImage(caller, reference);
+  }
+
+  /** Those who are told of ends; absent where nobody is. */
+  get webhooks(): WebhookDeliveries | undefined {
+    return this.#options.webhooks;
+  }
+
+  /** What the caller used of its budget; absent where nobody has one. */
+  usage(caller: Caller): UsageView | undefined {
+    return this.#options.budgets?.usage(caller.id);
+  }
+
+  #checkWebhook(webhook: Webhook): void {
+    if (!this.#options.webhooks) throw new ServiceError('invalid_webhook', 'This server delivers no webhooks.');
+    this.#options.webhooks.check(webhook);
   }
 
   /** Called before a body is read: nothing is accepted that would only be refused. */
@@ -232,6 +263,7 @@ export class Executions {
     project: Project,
     slot: { ready: Promise<void>; release: () => void },
     packages: AskedPackages | undefined,
+    hold: BudgetHold | undefined,
   ): Promise<void> {
     const { startSandbox, store, observe } = this.#options;
     const { plan, cancellation } = record;
@@ -246,6 +278,7 @@ export class Executions {
     let ended: { outcome: Outcome; usage: Usage | undefined };
     let told = {};
     let cause: unknown;
+    let ranSince: number | undefined;
     try {
       await slot.ready;
       const admittedAt = performance.now();
@@ -260,6 +293,7 @@ export class Executions {
         acquireMs: performance.now() - admittedAt,
       });
       store.starting(record.id, lease.sandbox.containerId);
+      ranSince = performance.now();
       const ending = await lease.sandbox.run(
         plan,
         project,
@@ -290,6 +324,8 @@ export class Executions {
       totalMs: performance.now() - acceptedAt,
       cause: isFailureOfOurs(record.outcome ?? ended.outcome) ? cause : undefined,
     });
+    this.#options.webhooks?.ended(record.id, () => record.snapshot());
+    hold?.settle(chargedUsage(plan, ended.usage, ranSince === undefined ? 0 : performance.now() - ranSince));
     this.#active.delete(record.id);
     await Promise.all([project.dispose().catch(() => undefined), lease?.release(), record.release(isInline)]);
     layer?.release();

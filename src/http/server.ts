@@ -30,6 +30,8 @@ import { listImagesRoute } from './routes/list-images.ts';
 import { operationsRoutes } from './routes/operations.ts';
 import type { RouteContext } from './routes/route-context.ts';
 import { streamEventsRoute } from './routes/stream-events.ts';
+import { usageRoute } from './routes/usage.ts';
+import { webhookRoutes } from './routes/webhooks.ts';
 
 const MIB = 1 << 20;
 /** URL and headers together; what Node has, stated. Longer targets are a 414, more headers a 431. */
@@ -117,6 +119,8 @@ export async function buildHttpServer(deps: HttpDependencies, doors: readonly Do
   streamEventsRoute(app, context);
   artifactRoutes(app, context);
   listImagesRoute(app, context);
+  webhookRoutes(app, context);
+  usageRoute(app, context);
   operationsRoutes(app, context);
   for (const door of doors) await door(app, context);
   return app;

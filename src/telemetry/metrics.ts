@@ -84,6 +84,7 @@ export class Metrics {
     ['phase'],
     RUN_BUCKETS_S,
   );
+  readonly #webhooks = this.#counter('pyexec_webhook_attempts_total', 'Attempts to deliver a webhook', ['result']);
   readonly #memoryPeak = this.#histogram('pyexec_memory_peak_bytes', 'Peak memory of runs', [], MEMORY_BUCKETS);
   readonly #projectBytes = this.#histogram(
     'pyexec_project_bytes',
@@ -100,6 +101,11 @@ export class Metrics {
 
   constructor(gauges: Readonly<Record<string, { readonly help: string; readonly read: () => number }>>) {
     collectDefaultMetrics({ register: this.registry, prefix: 'pyexec_' });
+    this.gauges(gauges);
+  }
+
+  /** Adds values that are read when they are scraped. */
+  gauges(gauges: Readonly<Record<string, { readonly help: string; readonly read: () => number }>>): void {
     for (const [name, { help, read }] of Object.entries(gauges)) {
       new Gauge({
         name,
@@ -191,6 +197,10 @@ export class Metrics {
 
   layerPhase(phase: 'resolve' | 'install' | 'seal', durationMs: number): void {
     this.#layerSeconds.observe({ phase }, durationMs / 1000);
+  }
+
+  webhook(result: 'delivered' | 'failed' | 'dead'): void {
+    this.#webhooks.inc({ result });
   }
 
   orphanReaped(): void {

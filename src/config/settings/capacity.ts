@@ -31,6 +31,23 @@ export const CAPACITY_SETTINGS = {
     about:
       'Runs of one caller waiting; 0: three quarters of `PYEXEC_MAX_QUEUE`. Of their size a caller may always have three quarters.',
   },
+  PYEXEC_BUDGET_WINDOW: {
+    schema: integer(1, 2_678_400),
+    fallback: '3600',
+    about: 'Length of the windows of budgets, in seconds. They are fixed, and follow one another from the epoch.',
+  },
+  PYEXEC_BUDGET_CPU_SECONDS: {
+    schema: integer(0, 999_999_999),
+    fallback: '0',
+    about:
+      'CPU time of all runs of one caller in a window, in seconds; beyond it requests are answered 429. 0: no bound.',
+  },
+  PYEXEC_BUDGET_MEMORY_MIB_SECONDS: {
+    schema: integer(0, 99_999_999_999),
+    fallback: '0',
+    about:
+      'Memory limits of all runs of one caller times their wall time in a window, in MiB times seconds. 0: no bound.',
+  },
   PYEXEC_CLEANUP_TTL: {
     schema: integer(1, 31_536_000),
     fallback: '300',

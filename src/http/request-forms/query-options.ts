@@ -32,6 +32,7 @@ const PARAMETERS = {
   network: ['network', 'boolean'],
   detach: ['detach', 'boolean'],
   priority: ['priority', 'text'],
+  webhook_url: ['webhook.url', 'text'],
   pre_commands: ['pre_commands', 'list'],
   docker_image: ['docker_image', 'text'],
   script_args: ['script_args', 'list'],

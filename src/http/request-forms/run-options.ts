@@ -7,6 +7,7 @@
  */
 import type { Limits } from '../../domain/limits.ts';
 import type { EntryPoint, RunRequest } from '../../domain/plan.ts';
+import type { Webhook } from '../../domain/webhook.ts';
 import { runOptionsSchema, type RunOptions } from '../schemas/run-options-schema.ts';
 import { fieldError, invalidField } from './field-errors.ts';
 
@@ -69,6 +70,7 @@ export function toAskedRun(options: RunOptions, spelling: Spelling = (path) => p
     wantsNetwork: options.network ?? !isNetworkDisabled,
     preCommands: options.pre_commands ?? [],
     ...(requirements === '' ? {} : { requirements }),
+    ...(options.webhook === undefined ? {} : { webhook: webhookOf(options.webhook) }),
     ...(options.priority === undefined ? {} : { priority: options.priority }),
     ...artifactsOf(options),
   };
@@ -78,6 +80,10 @@ export function toAskedRun(options: RunOptions, spelling: Spelling = (path) => p
 function artifactsOf({ artifacts = true, artifacts_inline_bytes = 0 }: RunOptions): Pick<RunRequest, 'artifacts'> {
   if (artifacts === false) return {};
   return { artifacts: { patterns: artifacts === true ? [] : artifacts, inlineBytes: artifacts_inline_bytes } };
+}
+
+function webhookOf({ url, secret }: NonNullable<RunOptions['webhook']>): Webhook {
+  return { url, ...(secret === undefined ? {} : { secret }) };
 }
 
 function isGiven(options: RunOptions, path: string): boolean {

@@ -60,6 +60,13 @@ export const runOptionsShape = {
   }),
   network: z.boolean().optional().meta({ description: 'Whether the run needs the network. Default: false.' }),
   detach: z.boolean().optional().meta({ description: 'Whether the run goes on when the client disconnects.' }),
+  webhook: z
+    .strictObject({
+      url: text.meta({ description: 'An https URL on the public internet.' }),
+      secret: text.optional().meta({ description: "Signs the message; 16 bytes or more. Default: the operator's." }),
+    })
+    .optional()
+    .meta({ description: 'Who is told when the run has ended: a signed POST of the execution.' }),
   priority: z.enum(['low', 'normal', 'high']).optional().meta({
     description: 'Which of your own runs goes first where they wait. Default: normal.',
   }),

@@ -12,6 +12,11 @@ const query = (text: string) => parseQueryOptions(new URLSearchParams(text));
 const VOCABULARY: readonly (readonly [json: object, query: string, means: Partial<RunRequest>])[] = [
   [{ entrypoint: 'a/b.py' }, 'entrypoint=a/b.py', { entryPoint: { kind: 'script', path: 'a/b.py' } }],
   [{ module: 'pkg.mod' }, 'module=pkg.mod', { entryPoint: { kind: 'module', name: 'pkg.mod' } }],
+  [
+    { webhook: { url: 'https://a.example' } },
+    'webhook_url=https://a.example',
+    { webhook: { url: 'https://a.example' } },
+  ],
   [{ priority: 'high' }, 'priority=high', { priority: 'high' }],
   [{ args: ['b', 'a', '', '-x'] }, 'arg=b&arg=a&arg=&arg=-x', { args: ['b', 'a', '', '-x'] }],
   [{ script_args: ['1', '2'] }, 'script_args=1&script_args=2', { args: ['1', '2'] }],

@@ -1,0 +1,298 @@
+/**
+ * Tells a server that a run has ended, and keeps trying.
+ *
+ * A delivery is recorded before its run is accepted and leaves the record when it
+ * was made; what cannot be made within its attempts is kept as a dead letter. It
+ * never holds up a run. A receiver may be told twice: the delivery's id says so.
+ */
+import { randomUUID } from 'node:crypto';
+import { mayActOn, type Caller } from '../domain/caller.ts';
+import { ServiceError } from '../domain/errors.ts';
+import type { Execution, ExecutionId } from '../domain/execution.ts';
+import type { DeliveryTable, Webhook, WebhookDelivery } from '../domain/webhook.ts';
+import { messageOf } from './message.ts';
+import { postOnce, signature } from './post-once.ts';
+import { ReceiverRefused, type ReceiverGuard } from './receiver-guard.ts';
+
+/** At one time, for everybody and for one owner: a receiver that dawdles holds up its own owner first. */
+const CONCURRENT = 16;
+const CONCURRENT_OF_ONE = 4;
+const LOOK_AHEAD = 256;
+const DEAD_KEPT = 1000;
+const DEAD_LISTED = 100;
+const RETRY_MS_MAX = 3_600_000;
+const SECRET_BYTES_MIN = 16;
+const GONE = 410;
+
+export type DeliveryResult = 'delivered' | 'failed' | 'dead';
+
+export interface DeliveriesOptions {
+  readonly table: DeliveryTable;
+  readonly guard: ReceiverGuard;
+  /** The operator's secret, for webhooks that bring none. */
+  readonly secret: string | undefined;
+  readonly attemptsMax: number;
+  /** Before the second attempt; doubled for each one after, up to an hour. */
+  readonly retryMs: number;
+  readonly timeoutMs: number;
+  /** Deliveries that are not made yet, of everybody. */
+  readonly pendingMax: number;
+  /** The error is for the log only. */
+  readonly observe: (result: DeliveryResult, delivery: WebhookDelivery, error: unknown) => void;
+  readonly onError: (error: unknown) => void;
+  readonly userAgent: string;
+}
+
+export class WebhookDeliveries {
+  readonly #options: DeliveriesOptions;
+  readonly #closing = new AbortController();
+  readonly #sending = new Map<string, string>();
+  /** Executions of which the end is awaited. */
+  readonly #expected = new Set<string>();
+  readonly #work = new Set<Promise<void>>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: DeliveriesOptions) {
+    this.#options = options;
+  }
+
+  /** Deliveries to be made whose runs have ended. */
+  get dueCount(): number {
+    return this.#options.table.count('due');
+  }
+
+  get deadCount(): number {
+    return this.#options.table.count('dead');
+  }
+
+  /** @throws {ServiceError} invalid_webhook. */
+  check({ url, secret }: Webhook): void {
+    this.#options.guard.check(url);
+    const signing = secret ?? this.#options.secret;
+    if (signing === undefined) {
+      throw new ServiceError('invalid_webhook', 'The webhook needs a secret; the operator has set none for all.', {
+        members: { field: 'webhook.secret' },
+      });
+    }
+    if (Buffer.byteLength(signing) < SECRET_BYTES_MIN) {
+      throw new ServiceError('invalid_webhook', `A secret has at least ${String(SECRET_BYTES_MIN)} bytes.`, {
+        members: { field: 'webhook.secret' },
+      });
+    }
+  }
+
+  /**
+   * Records that the end of an execution is to be told.
+   * @throws {ServiceError} storage_full when it cannot be recorded, queue_full when too many are recorded already.
+   */
+  register(executionId: ExecutionId, ownerId: string, { url, secret }: Webhook): void {
+    const { table, pendingMax } = this.#options;
+    let pending: number;
+    try {
+      pending = table.count('waiting') + table.count('due');
+      if (pending < pendingMax) {
+        table.put({
+          id: `whd_${randomUUID()}`,
+          executionId,
+          ownerId,
+          url,
+          secret: secret ?? this.#options.secret ?? '',
+          state: 'waiting',
+          body: '',
+          attempts: 0,
+          dueAt: 0,
+          lastError: '',
+          createdAt: Date.now(),
+        });
+      }
+    } catch (cause) {
+      throw new ServiceError('storage_full', 'The webhook cannot be recorded.', { cause });
+    }
+    if (pending < pendingMax) this.#expected.add(executionId);
+    else throw new ServiceError('queue_full', 'Too many webhooks are still to be delivered.');
+  }
+
+  /** The execution will not take place after all. */
+  withdraw(executionId: ExecutionId): void {
+    if (!this.#expected.delete(executionId)) return;
+    this.#guarded(() => {
+      const delivery = this.#options.table.waitingFor(executionId);
+      if (delivery) this.#options.table.remove(delivery.id);
+    });
+  }
+
+  /** The execution has ended, with a webhook or without. Returns at once. */
+  ended(executionId: ExecutionId, snapshot: () => Promise<Execution>): void {
+    if (!this.#expected.delete(executionId)) return;
+    this.#track(async () => {
+      const execution = await snapshot();
+      const delivery = this.#options.table.waitingFor(executionId);
+      if (!delivery) return;
+      this.#options.table.put({ ...delivery, state: 'due', dueAt: Date.now(), body: messageOf(delivery, execution) });
+      this.#pump();
+    });
+  }
+
+  /**
+   * Goes on where the process before this one stopped. Of executions that were in progress then, `snapshotOf`
+   * says how they ended; one it does not know is told as interrupted.
+   */
+  recover(snapshotOf: (executionId: ExecutionId) => Promise<Execution | undefined>): void {
+    this.#track(async () => {
+      for (const delivery of this.#options.table.inState('waiting', this.#options.pendingMax)) {
+        const execution = await snapshotOf(delivery.executionId);
+        // It goes on, and ends as any other.
+        if (execution?.status === 'pending' || execution?.status === 'running') {
+          this.#expected.add(delivery.executionId);
+          continue;
+        }
+        const body = messageOf(delivery, execution);
+        this.#options.table.put({ ...delivery, state: 'due', dueAt: Date.now(), body });
+      }
+      this.#pump();
+    });
+  }
+
+  /** Those given up: the caller's own, everybody's for an admin; the newest first, a hundred at most. */
+  deadLetters(caller: Caller): readonly WebhookDelivery[] {
+    return this.#options.table.dead(caller.scopes.has('admin') ? undefined : caller.id, DEAD_LISTED);
+  }
+
+  /**
+   * Tries a dead letter again, with all its attempts.
+   * @throws {ServiceError} delivery_not_found, also when it is another caller's.
+   */
+  redeliver(id: string, caller: Caller): WebhookDelivery {
+    const delivery = this.#options.table.get(id);
+    if (delivery?.state !== 'dead' || !mayActOn(caller, delivery.ownerId)) {
+      throw new ServiceError('delivery_not_found', 'There is no dead letter with this id.');
+    }
+    const again: WebhookDelivery = { ...delivery, state: 'due', attempts: 0, dueAt: Date.now() };
+    this.#options.table.put(again);
+    this.#pump();
+    return again;
+  }
+
+  /** Stops: attempts in progress are broken off, and made by the next process. */
+  async close(): Promise<void> {
+    clearTimeout(this.#timer);
+    // What has just ended is still written down: only attempts are broken off.
+    this.#closing.abort(new Error('closing'));
+    while (this.#work.size > 0) await Promise.all(this.#work);
+  }
+
+  /** Begins what is due, and sets the alarm for what is due next. */
+  #pump(): void {
+    if (this.#closing.signal.aborted) return;
+    clearTimeout(this.#timer);
+    this.#guarded(() => {
+      const now = Date.now();
+      for (const delivery of this.#options.table.due(LOOK_AHEAD)) {
+        if (this.#sending.has(delivery.id)) continue;
+        if (delivery.dueAt > now) {
+          this.#timer = setTimeout(
+            () => {
+              this.#pump();
+            },
+            Math.min(delivery.dueAt - now + 1, RETRY_MS_MAX),
+          );
+          this.#timer.unref();
+          return;
+        }
+        if (this.#sending.size >= CONCURRENT) return;
+        const ofOwner = [...this.#sending.values()].filter((owner) => owner === delivery.ownerId).length;
+        if (ofOwner >= CONCURRENT_OF_ONE) continue;
+        this.#sending.set(delivery.id, delivery.ownerId);
+        this.#track(async () => {
+          try {
+            await this.#attempt(delivery);
+          } finally {
+            this.#sending.delete(delivery.id);
+          }
+          this.#pump();
+        });
+      }
+    });
+  }
+
+  async #attempt(delivery: WebhookDelivery): Promise<void> {
+    const { table, observe, guard, timeoutMs, attemptsMax, userAgent } = this.#options;
+    const attempts = delivery.attempts + 1;
+    let failure: { word: string; cause: unknown; isFinal: boolean };
+    try {
+      const receiver = await withDeadline(guard.addressOf(delivery.url), timeoutMs);
+      const unixSeconds = Math.floor(Date.now() / 1000);
+      const headers = {
+        'content-type': 'application/json',
+        'user-agent': userAgent,
+        'pyexec-delivery': delivery.id,
+        'pyexec-attempt': String(attempts),
+        'pyexec-signature': signature(delivery.secret, unixSeconds, delivery.body),
+      };
+      const status = await postOnce({ ...receiver, headers, body: delivery.body, timeoutMs }, this.#closing.signal);
+      if (status >= 200 && status < 300) {
+        table.remove(delivery.id);
+        observe('delivered', delivery, undefined);
+        return;
+      }
+      failure = { word: `status_${String(status)}`, cause: undefined, isFinal: status === GONE };
+    } catch (cause) {
+      if (this.#closing.signal.aborted) return;
+      const isFinal = cause instanceof ReceiverRefused || cause instanceof ServiceError;
+      failure = { word: wordFor(cause), cause, isFinal };
+    }
+    const isDead = failure.isFinal || attempts >= attemptsMax;
+    const failed: WebhookDelivery = {
+      ...delivery,
+      attempts,
+      lastError: failure.word,
+      state: isDead ? 'dead' : 'due',
+      dueAt: Date.now() + (isDead ? 0 : this.#pauseMs(attempts)),
+    };
+    table.put(failed);
+    if (isDead) table.trimDead(DEAD_KEPT);
+    observe(isDead ? 'dead' : 'failed', failed, failure.cause);
+  }
+
+  /** Doubled each time, and between half and one and a half of that, so that not everybody comes back at once. */
+  #pauseMs(attempts: number): number {
+    const pauseMs = Math.min(RETRY_MS_MAX, this.#options.retryMs * 2 ** Math.min(attempts - 1, 30));
+    return pauseMs * (0.5 + Math.random());
+  }
+
+  #track(work: () => Promise<void>): void {
+    const done: Promise<void> = work()
+      .catch((error: unknown) => {
+        this.#options.onError(error);
+      })
+      .finally(() => this.#work.delete(done));
+    this.#work.add(done);
+  }
+
+  #guarded(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      this.#options.onError(error);
+    }
+  }
+}
+
+/** Says little on purpose: which names resolve to what inside the operator's network is nobody's business. */
+function wordFor(cause: unknown): string {
+  const isTimeout = (error: unknown) => error instanceof Error && error.name === 'TimeoutError';
+  return isTimeout(cause) || (cause instanceof Error && isTimeout(cause.cause)) ? 'timeout' : 'unreachable';
+}
+
+/** A resolver that hangs ends the attempt as any other timeout. */
+async function withDeadline<Value>(promise: Promise<Value>, timeoutMs: number): Promise<Value> {
+  const deadline = Promise.withResolvers<never>();
+  const timer = setTimeout(() => {
+    deadline.reject(new DOMException('the name was not resolved in time', 'TimeoutError'));
+  }, timeoutMs);
+  try {
+    return await Promise.race([promise, deadline.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
