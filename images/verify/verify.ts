@@ -1,0 +1,155 @@
+/**
+ * `npm run images -- verify`: runs the sandbox images as requests would, in the real
+ * service on a free port, and says what they do not hold of what they promise.
+ *
+ * usage: verify.ts [--runs N] [NAME[:PYTHON] ...]
+ *
+ * With --runs, N programs that mix numpy, pandas, asyncio, multiprocessing and sqlite
+ * run besides, eight at a time; not one may fail.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { complaints, CONTENTS, MIXED, promisedBy } from './judge.ts';
+
+const CONCURRENT = 8;
+const START_TIMEOUT_MS = 60_000;
+const PROGRESS_EVERY = 100;
+
+interface Result {
+  readonly status?: string;
+  readonly exit_code?: number;
+  readonly stdout?: string;
+  readonly stderr?: string;
+  readonly detail?: string;
+  readonly outcome?: unknown;
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { runs: { type: 'string', default: '0' } },
+});
+const runs = Number(values.runs);
+if (!Number.isInteger(runs) || runs < 0) throw new Error(`--runs ${values.runs} is not a number of runs`);
+
+const listener = createServer().listen(0, '127.0.0.1');
+await once(listener, 'listening');
+const { port } = listener.address() as AddressInfo;
+listener.close();
+await once(listener, 'close');
+const url = `http://127.0.0.1:${String(port)}`;
+const state = mkdtempSync(join(tmpdir(), 'pyexec-verify-'));
+const service = spawn(process.execPath, ['src/main.ts'], {
+  env: {
+    ...process.env,
+    PYEXEC_HOST: '127.0.0.1',
+    PYEXEC_PORT: String(port),
+    PYEXEC_INSTANCE: `verify-${String(port)}`,
+    PYEXEC_STATE_DIR: state,
+    PYEXEC_ALLOWED_IMAGES: 'pyexec/*',
+    PYEXEC_MAX_CONCURRENT: String(CONCURRENT),
+    PYEXEC_LOG_LEVEL: 'error',
+  },
+  stdio: ['ignore', 'ignore', 'inherit'],
+});
+const ended = once(service, 'exit');
+
+async function exec(request: object): Promise<Result> {
+  const response = await fetch(`${url}/api/v1/exec`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(request),
+  });
+  return (await response.json()) as Result;
+}
+
+/** The images to look at: those named, else `latest` and every version of Python. */
+async function chosen(): Promise<readonly { readonly reference: string; readonly name: string }[]> {
+  const answer = (await (await fetch(`${url}/api/v1/images`)).json()) as {
+    images: readonly { reference: string; labels: Readonly<Record<string, string>>; python?: string }[];
+  };
+  const ours = answer.images.flatMap(({ reference, labels, python }) => {
+    const name = labels['pyexec.image'];
+    const minor = python?.split('.').slice(0, 2).join('.');
+    return name !== undefined && reference === `pyexec/${name}:${minor ?? 'latest'}` ? [{ reference, name }] : [];
+  });
+  if (positionals.length === 0) return ours;
+  return positionals.map((wanted) => {
+    const reference = `pyexec/${wanted}${wanted.includes(':') ? '' : ':latest'}`;
+    return { reference, name: wanted.replace(/:.*$/, '') };
+  });
+}
+
+async function verifyImage(reference: string, name: string): Promise<boolean> {
+  const promised = promisedBy(name);
+  let isSound = true;
+  for (const cpus of [1, 2]) {
+    const result = await exec({
+      image: reference,
+      code: CONTENTS,
+      args: [JSON.stringify(promised)],
+      limits: { cpus, wall_ms: 120_000 },
+    });
+    const wrong =
+      result.exit_code === 0
+        ? complaints(result.stdout ?? '', promised, cpus)
+        : [result.detail ?? result.stderr ?? JSON.stringify(result.outcome)];
+    for (const complaint of wrong) console.log(`FAILED ${reference} with ${String(cpus)} processors: ${complaint}`);
+    isSound &&= wrong.length === 0;
+  }
+  if (isSound) console.log(`ok     ${reference}: ${promised.length > 0 ? promised.join(', ') : 'standard library'}`);
+  return isSound;
+}
+
+/** @returns how many failed. */
+async function runMixed(): Promise<number> {
+  const startedAt = performance.now();
+  let next = 0;
+  let failed = 0;
+  const work = async (): Promise<void> => {
+    while (next < runs) {
+      const seed = next++;
+      if (seed > 0 && seed % PROGRESS_EVERY === 0)
+        console.log(`${String(seed)} of ${String(runs)} mixed programs begun`);
+      const result = await exec({
+        image: 'pyexec/data:latest',
+        code: MIXED,
+        args: [String(seed)],
+        limits: { wall_ms: 120_000 },
+      });
+      if (result.exit_code === 0 && result.stdout?.startsWith('right ') === true && result.stderr === '') continue;
+      failed += 1;
+      console.log(`FAILED mixed program ${String(seed)}: ${JSON.stringify(result)}`);
+    }
+  };
+  await Promise.all(Array.from({ length: CONCURRENT }, work));
+  const seconds = ((performance.now() - startedAt) / 1000).toFixed(0);
+  console.log(
+    `${String(runs)} mixed programs, ${String(CONCURRENT)} at a time: ${String(failed)} failed (${seconds} s)`,
+  );
+  return failed;
+}
+
+try {
+  for (const deadline = performance.now() + START_TIMEOUT_MS; ; await sleep(100)) {
+    const isReady = await fetch(`${url}/ready`).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+    if (isReady) break;
+    if (service.exitCode !== null || performance.now() > deadline) throw new Error('the service did not start');
+  }
+  let isSound = true;
+  for (const { reference, name } of await chosen()) isSound = (await verifyImage(reference, name)) && isSound;
+  if (runs > 0) isSound = (await runMixed()) === 0 && isSound;
+  process.exitCode = isSound ? 0 : 1;
+} finally {
+  service.kill('SIGTERM');
+  await ended;
+  rmSync(state, { recursive: true, force: true });
+}
