@@ -56,6 +56,32 @@ describe('text-statistics', () => {
   });
 });
 
+describe('weather-report', () => {
+  test('prints the means and sums awk finds, and draws without a warning', async () => {
+    const folder = example('weather-report');
+    const execution = await runTar(service.url, await tarOf(folder), {});
+    expect(execution).toMatchObject({ outcome: { kind: 'exited', exit_code: 0 } });
+    const figures = await shell(
+      `LC_ALL=C awk -F, 'NR > 1 { rain[$2] += $4; wet[$2] += $4 > 0; if ($3 != "") { sum[$2] += $3; n[$2]++ } else gaps++ }
+        END { for (s in n) printf "%s %.1f %.1f %d\\n", s, sum[s] / n[s], rain[s], wet[s]; print "gaps", gaps }' ${folder}/readings.csv | sort`,
+    );
+    const lines = figures
+      .trim()
+      .split('\n')
+      .map((line) => line.split(' '));
+    const [, gaps] = lines.find(([name]) => name === 'gaps') ?? [];
+    expect(execution.stderr).toBe(`1095 readings, ${gaps ?? ''} without a temperature\n`);
+    const stations = lines.filter(([name]) => name !== 'gaps');
+    expect(stations).toHaveLength(3);
+    for (const [station = '', mean = '', rain = '', wet = ''] of stations) {
+      const row = execution.stdout?.split('\n').find((line) => line.startsWith(station)) ?? '';
+      const [, printedMean, , , printedRain, printedWet] = row.split(/\s+/);
+      expect([printedMean, printedRain, printedWet]).toEqual([mean, rain, wet]);
+    }
+    expect(execution.stdout).toContain('chart.png: 800 × 400 pixels');
+  });
+});
+
 describe('package-with-subpackages', () => {
   const units = async (...args: string[]) =>
     runTar(service.url, await tarOf(example('package-with-subpackages')), { module: 'units', arg: args });
