@@ -17,6 +17,8 @@ import { UidAllocator } from './uid-allocator.ts';
 
 const REMOVE_ATTEMPTS = 6;
 const REMOVE_BACKOFF_MS = 250;
+/** A removal takes the processors the answer needs on its way out: it begins this much later. */
+const ANSWER_FIRST_MS = 5;
 
 export interface SandboxHostOptions {
   readonly daemon: DockerDaemon;
@@ -159,18 +161,19 @@ export class SandboxHost {
       throw startFailure(error);
     }
     let released: Promise<void> | undefined;
-    return { opened, release: () => (released ??= this.#remove(name, uid, () => opened.destroy())) };
+    return { opened, release: () => (released ??= this.#remove(name, uid, () => opened.destroy(), ANSWER_FIRST_MS)) };
   }
 
-  #remove(name: string, uid: number, attempt: () => Promise<void>): Promise<void> {
-    const removal = this.#removeWithRetries(name, uid, attempt);
+  #remove(name: string, uid: number, attempt: () => Promise<void>, afterMs = 0): Promise<void> {
+    const removal = this.#removeWithRetries(name, uid, attempt, afterMs);
     this.#removals.add(removal);
     void removal.finally(() => this.#removals.delete(removal));
     return removal;
   }
 
-  async #removeWithRetries(name: string, uid: number, attempt: () => Promise<void>): Promise<void> {
+  async #removeWithRetries(name: string, uid: number, attempt: () => Promise<void>, afterMs: number): Promise<void> {
     const { observe } = this.#options;
+    if (afterMs > 0) await new Promise((resolve) => setTimeout(resolve, afterMs));
     const started = performance.now();
     for (let tried = 1; ; tried += 1) {
       try {

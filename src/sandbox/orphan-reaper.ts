@@ -40,6 +40,9 @@ export function isOrphan(
   return !context.isLive && context.nowS - container.createdAtS > SETTLE_S;
 }
 
+/** A crash may leave as many as ran; whoever boots waits for them to go. */
+const REMOVALS_AT_ONCE = 4;
+
 export class OrphanReaper {
   readonly #options: ReaperOptions;
   #timer: NodeJS.Timeout | undefined;
@@ -75,18 +78,23 @@ export class OrphanReaper {
 
   async #sweep(): Promise<number> {
     const { daemon, instance, boot, isLive, observe, onError } = this.#options;
+    const nowS = Date.now() / 1000;
+    const orphans = (await daemon.listByLabel(LABEL.instance)).filter((container) =>
+      isOrphan(container, { instance, boot, nowS, isLive: isLive(container.name) }),
+    );
     let removed = 0;
-    for (const container of await daemon.listByLabel(LABEL.instance)) {
-      const context = { instance, boot, nowS: Date.now() / 1000, isLive: isLive(container.name) };
-      if (!isOrphan(container, context)) continue;
-      try {
-        await daemon.remove(container.id);
-        removed += 1;
-        observe({ kind: 'orphan_reaped', containerId: container.id });
-      } catch (error) {
-        onError(error);
+    const removeNext = async () => {
+      for (let orphan = orphans.shift(); orphan; orphan = orphans.shift()) {
+        try {
+          await daemon.remove(orphan.id);
+          removed += 1;
+          observe({ kind: 'orphan_reaped', containerId: orphan.id });
+        } catch (error) {
+          onError(error);
+        }
       }
-    }
+    };
+    await Promise.all(Array.from({ length: REMOVALS_AT_ONCE }, removeNext));
     return removed;
   }
 }
