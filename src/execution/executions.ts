@@ -324,7 +324,7 @@ export class Executions {
       totalMs: performance.now() - acceptedAt,
       cause: isFailureOfOurs(record.outcome ?? ended.outcome) ? cause : undefined,
     });
-    this.#options.webhooks?.ended(record.id, () => record.snapshot());
+    this.#options.webhooks?.ended(record.id, () => record.snapshot().catch(() => record.result()));
     hold?.settle(chargedUsage(plan, ended.usage, ranSince === undefined ? 0 : performance.now() - ranSince));
     this.#active.delete(record.id);
     await Promise.all([project.dispose().catch(() => undefined), lease?.release(), record.release(isInline)]);

@@ -6,6 +6,7 @@
  * never holds up a run. A receiver may be told twice: the delivery's id says so.
  */
 import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { mayActOn, type Caller } from '../domain/caller.ts';
 import { ServiceError } from '../domain/errors.ts';
 import type { Execution, ExecutionId } from '../domain/execution.ts';
@@ -21,6 +22,7 @@ const LOOK_AHEAD = 256;
 const DEAD_KEPT = 1000;
 const DEAD_LISTED = 100;
 const RETRY_MS_MAX = 3_600_000;
+const RECORD_RETRY_MS = 30_000;
 const SECRET_BYTES_MIN = 16;
 const GONE = 410;
 
@@ -206,6 +208,12 @@ export class WebhookDeliveries {
         this.#track(async () => {
           try {
             await this.#attempt(delivery);
+          } catch (error) {
+            // How it went could not be recorded: it is made again, but not at once.
+            this.#options.onError(error);
+            await delay(RECORD_RETRY_MS, undefined, { signal: this.#closing.signal, ref: false }).catch(
+              () => undefined,
+            );
           } finally {
             this.#sending.delete(delivery.id);
           }
