@@ -2,6 +2,9 @@
  * Packages of an index reach a run that has no network: imported, found by their
  * metadata, run by their names, as if they had always been part of the image.
  */
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startLayerEngine, type LayerEngine } from '../../support/layers.ts';
 import { PackageIndex } from '../../support/package-index.ts';
@@ -82,6 +85,20 @@ print(os.access(os.path.dirname(greeter.__file__), os.W_OK))
     expect(painted).toMatchObject({ stdout: '1.0\n', packages: ['colour==1.0', 'greeter==1.2', 'parts==1.0'] });
     const older = await engine.run('import greeter; print(greeter.VERSION)', { requirements: 'greeter<1.2' });
     expect(older).toMatchObject({ stdout: '1.1\n', packages: ['greeter==1.1'] });
+  });
+
+  it('keep to the constraints of the operator', async () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'pyexec-constraints-')), 'constraints.txt');
+    writeFileSync(file, '# held back\ngreeter<1.2\n');
+    await using held = await startLayerEngine(index, { PYEXEC_CONSTRAINTS_FILE: file });
+    const program = 'import greeter; print(greeter.VERSION)';
+    expect(await held.run(program, { requirements: 'greeter' })).toMatchObject({ stdout: '1.1\n' });
+    const { outcome } = await held.run(program, { requirements: 'greeter>=1.2' });
+    expect(outcome).toMatchObject({ kind: 'infrastructure_error', code: 'resolution_failed' });
+    writeFileSync(file, '--index-url https://elsewhere.example/\n');
+    await expect(startLayerEngine(index, { PYEXEC_CONSTRAINTS_FILE: file })).rejects.toThrow(
+      /PYEXEC_CONSTRAINTS_FILE: Line 1/,
+    );
   });
 
   it('are none when a marker says so', async () => {
