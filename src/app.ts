@@ -8,7 +8,7 @@ import { buildProject } from './archive/build-project.ts';
 import { DEFAULT_ARCHIVE_LIMITS, type ArchiveLimits } from './archive/read-project.ts';
 import { buildBudgets, runSlots } from './composition/admission.ts';
 import { checkDaemon, readSeccompProfile } from './composition/boot-checks.ts';
-import { checkExposure, openIdentity, type Identity } from './composition/identity.ts';
+import { checkExposure, openIdentity, rateLimitsOf, type Identity } from './composition/identity.ts';
 import { buildLayers } from './composition/layers.ts';
 import { operatorPolicy } from './composition/operator-policy.ts';
 import { buildWebhooks } from './composition/webhooks.ts';
@@ -299,7 +299,7 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
 /** What callers are recognised by; the engine is closed when it cannot be opened. */
 async function openIdentityOr(closeEngine: () => Promise<void>, config: Config, logger: Logger): Promise<Identity> {
   try {
-    return openIdentity(config, logger);
+    return await openIdentity(config, logger);
   } catch (error) {
     await closeEngine();
     throw error;
@@ -329,6 +329,10 @@ export async function buildApp(config: Config, logger: Logger, version: string):
       images: engine.images,
       identify: identity.identify,
       openRoutes: config.PYEXEC_OPEN_ROUTES,
+      rateLimits: rateLimitsOf(config),
+      observeRefusedCaller: ({ reason }) => {
+        engine.metrics.callerRefused(reason);
+      },
       readiness: engine.readiness,
       renderMetrics: () => engine.metrics.render(),
       isolation: engine.isolation,

@@ -4,10 +4,11 @@
  */
 import type { FastifyBaseLogger } from 'fastify';
 import type { Caller } from '../domain/caller.ts';
-import type { Credentials } from '../domain/credentials.ts';
+import type { Credentials, RefusalReason } from '../domain/credentials.ts';
 import type { IsolationReport } from '../execution/isolation-report.ts';
 import type { Executions } from '../execution/executions.ts';
 import type { ArchiveLimits } from '../execution/project-gate.ts';
+import type { RateLimitSettings } from './plugins/rate-limits.ts';
 
 export interface HttpSettings {
   /** Largest request body as sent, whatever its form. */
@@ -50,6 +51,15 @@ export interface RequestObservation {
   readonly code?: string;
 }
 
+export interface RefusedCaller {
+  readonly reason: RefusalReason;
+  readonly requestId: string;
+  readonly address: string;
+  readonly method: string;
+  /** The route's pattern, or `unmatched`. */
+  readonly route: string;
+}
+
 export interface ArchiveObservation {
   readonly durationMs: number;
   readonly bytes: number;
@@ -64,6 +74,9 @@ export interface HttpDependencies {
   readonly identify: (credentials: Credentials) => Promise<Caller>;
   /** Which of `docs` and `metrics` are open to everybody. */
   readonly openRoutes: readonly string[];
+  readonly rateLimits: RateLimitSettings;
+  /** Told of every request whose credentials were refused, up to the limit of an address. */
+  readonly observeRefusedCaller?: (refusal: RefusedCaller) => void;
   readonly readiness: () => Promise<{
     readonly ready: boolean;
     readonly checks: Readonly<Record<string, { readonly ok: boolean; readonly detail?: string }>>;

@@ -76,7 +76,7 @@ export async function buildHttpServer(deps: HttpDependencies, doors: readonly Do
     }
     done();
   });
-  authenticate(app, exchanges, deps);
+  await authenticate(app, exchanges, deps);
   handleErrors(app, answers);
   app.addHook('preParsing', (request, reply, payload, done) => {
     const exchange = exchanges.of(request.raw);

@@ -40,6 +40,11 @@ export class Metrics {
   readonly #security = this.#counter('pyexec_security_refusals_total', 'Requests refused for a security rule', [
     'code',
   ]);
+  readonly #callersRefused = this.#counter(
+    'pyexec_authentication_failures_total',
+    'Requests whose credentials were refused, by reason; above the limit of an address they are rate_limited',
+    ['reason'],
+  );
   readonly #orphans = this.#counter('pyexec_orphans_reaped_total', 'Containers removed that nobody owned', []);
   readonly #removeFailures = this.#counter(
     'pyexec_container_remove_failures_total',
@@ -148,6 +153,10 @@ export class Metrics {
   refused(code: string): void {
     this.#refusals.inc({ code: isErrorCode(code) ? code : 'internal' });
     if (SECURITY_CODES.has(code)) this.#security.inc({ code });
+  }
+
+  callerRefused(reason: string): void {
+    this.#callersRefused.inc({ reason });
   }
 
   request(method: string, route: string, status: number, durationMs: number): void {

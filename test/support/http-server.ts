@@ -143,6 +143,7 @@ export async function startHttp(options: TestServerOptions = {}): Promise<TestSe
     },
     identify: () => Promise.resolve(ANONYMOUS),
     openRoutes: ['docs'],
+    rateLimits: { perCaller: 0, perAddress: 0, failures: 0 },
     images: () =>
       Promise.resolve([
         { reference: 'pyexec/slim:latest', id: 'sha256:1', labels: { a: 'b' }, sizeBytes: 7, isDefault: true },

@@ -6,11 +6,13 @@
  * asks for `read` where it only answers and for `run` everywhere else, and a path
  * that is no route asks for a caller like any other.
  */
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { hasScope, type Caller, type Scope } from '../../domain/caller.ts';
-import type { Credentials } from '../../domain/credentials.ts';
+import { NotRecognised, type Credentials } from '../../domain/credentials.ts';
 import { ServiceError } from '../../domain/errors.ts';
 import type { Exchanges } from '../exchanges.ts';
+import type { HttpDependencies } from '../http-settings.ts';
+import { rateLimits, type RateLimits } from './rate-limits.ts';
 
 /** `open`: for everybody; `docs`, `metrics`: as the operator decides; `caller`: for whoever was recognised. */
 type Access = 'open' | 'docs' | 'metrics' | 'caller' | Scope;
@@ -21,27 +23,25 @@ declare module 'fastify' {
   }
 }
 
-export interface AuthenticationOptions {
-  readonly identify: (credentials: Credentials) => Promise<Caller>;
-  /** Which of `docs` and `metrics` are for everybody. */
-  readonly openRoutes: readonly string[];
-}
+type Options = Pick<HttpDependencies, 'identify' | 'openRoutes' | 'rateLimits' | 'observeRefusedCaller'>;
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /** To be called before any route is registered. */
-export function authenticate(app: FastifyInstance, exchanges: Exchanges, options: AuthenticationOptions): void {
-  const { identify, openRoutes } = options;
+export async function authenticate(app: FastifyInstance, exchanges: Exchanges, options: Options): Promise<void> {
+  const limits = await rateLimits(app, exchanges, options.rateLimits);
   app.addHook('onRoute', (route) => {
     // The routes of the documentation page are its package's, and cannot say it themselves.
     if (route.url === '/docs' || route.url.startsWith('/docs/')) route.config = { access: 'docs', ...route.config };
   });
-  app.addHook('onRequest', async (request) => {
+  app.addHook('onRequest', async (request, reply) => {
     const access = accessOf(request);
-    if (access === 'open' || openRoutes.includes(access)) return;
+    if (access === 'open' || options.openRoutes.includes(access)) return;
     const exchange = exchanges.of(request.raw);
-    const caller = await identify(credentialsOf(request));
+    await limits.countAddress(request, reply);
+    const caller = await recognised(request, reply, limits, options);
     exchange.caller = { ...caller, origin: { requestId: request.id, address: request.ip } };
+    await limits.countCaller(request, reply);
     const scope = scopeOf(access);
     if (scope !== undefined && !hasScope(caller, scope)) {
       throw new ServiceError('forbidden', `This needs the scope ${scope}, which you do not have.`, {
@@ -49,6 +49,25 @@ export function authenticate(app: FastifyInstance, exchanges: Exchanges, options
       });
     }
   });
+}
+
+/** @throws {ServiceError} unauthenticated, and rate_limited instead where that came too often from this address. */
+async function recognised(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  limits: RateLimits,
+  { identify, observeRefusedCaller }: Options,
+): Promise<Caller> {
+  try {
+    return await identify(credentialsOf(request));
+  } catch (error) {
+    if (!(error instanceof NotRecognised)) throw error;
+    await limits.countFailure(request, reply);
+    const { method, id: requestId, ip: address } = request;
+    const route = (request.is404 ? undefined : request.routeOptions.url) ?? 'unmatched';
+    observeRefusedCaller?.({ reason: error.reason, requestId, address, method, route });
+    throw error;
+  }
 }
 
 function accessOf(request: FastifyRequest): Access {

@@ -1,0 +1,186 @@
+/** Tokens: what is checked of them, and the attacks on checking. */
+import { createServer, type Server } from 'node:http';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { createHmac } from 'node:crypto';
+import { exportJWK, exportPKCS8, exportSPKI, generateKeyPair, SignJWT, type JWTPayload } from 'jose';
+import { afterEach, describe, expect, test } from 'vitest';
+import { NotRecognised } from '../../../src/domain/credentials.ts';
+import { ServiceError } from '../../../src/domain/errors.ts';
+import { tokenReader, type TokenSettings } from '../../../src/identity/tokens.ts';
+
+const pair = await generateKeyPair('RS256', { extractable: true });
+const other = await generateKeyPair('RS256', { extractable: true });
+const pem = await exportSPKI(pair.publicKey);
+
+const SETTINGS: TokenSettings = {
+  issuer: 'https://id.example',
+  audience: ['pyexec'],
+  algorithms: ['RS256'],
+  clockSkewSeconds: 10,
+  callerClaim: 'sub',
+  scopesClaim: 'scope',
+  scopes: new Map([
+    ['pyexec:run', 'run'],
+    ['ops', 'admin'],
+  ]),
+};
+
+const now = () => Math.floor(Date.now() / 1000);
+const CLAIMS = () => ({ iss: 'https://id.example', aud: 'pyexec', sub: 'ada', exp: now() + 60, scope: 'pyexec:run x' });
+
+const sign = (claims: JWTPayload = CLAIMS(), { key = pair.privateKey, kid = 'k1', alg = 'RS256' } = {}) =>
+  new SignJWT(claims).setProtectedHeader({ alg, kid }).sign(key);
+const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
+
+const read = await tokenReader({ text: pem }, SETTINGS);
+const reasonOf = async (answer: Promise<unknown>) => {
+  const error: unknown = await answer.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  if (!(error instanceof NotRecognised)) throw new Error(`not refused: ${String(error)}`);
+  return error.reason;
+};
+
+describe('a right token', () => {
+  test('is its subject, with the scopes its words stand for', async () => {
+    expect(await read(await sign())).toEqual({ id: 'jwt:ada', scopes: new Set(['run']) });
+  });
+
+  test('may have its scopes in a list, and none at all', async () => {
+    const listed = await read(await sign({ ...CLAIMS(), scope: ['ops', 7, null] }));
+    expect(listed.scopes).toEqual(new Set(['admin']));
+    const { scope: _, ...without } = CLAIMS();
+    expect((await read(await sign(without))).scopes).toEqual(new Set());
+  });
+
+  test('may be off by the clock skew', async () => {
+    await expect(read(await sign({ ...CLAIMS(), exp: now() - 5, nbf: now() + 5 }))).resolves.toBeDefined();
+  });
+});
+
+describe('a token is refused', () => {
+  test.each<[string, Partial<Record<string, unknown>>, string]>([
+    ['of another issuer', { iss: 'https://evil.example' }, 'bad_claims'],
+    ['for somebody else', { aud: 'billing' }, 'bad_claims'],
+    ['that has expired', { exp: now() - 60 }, 'expired'],
+    ['that is not valid yet', { nbf: now() + 60 }, 'bad_claims'],
+    ['that never ends', { exp: undefined }, 'bad_claims'],
+    ['without an issuer', { iss: undefined }, 'bad_claims'],
+    ['without an audience', { aud: undefined }, 'bad_claims'],
+    ['that names nobody', { sub: undefined }, 'bad_claims'],
+    ['that names a list', { sub: ['ada'] }, 'bad_claims'],
+    ['that names odd characters', { sub: 'ada\u0000' }, 'bad_claims'],
+  ])('%s', async (_what, change, reason) => {
+    expect(await reasonOf(read(await sign({ ...CLAIMS(), ...change })))).toBe(reason);
+  });
+
+  test('signed by another key', async () => {
+    expect(await reasonOf(read(await sign(CLAIMS(), { key: other.privateKey })))).toBe('bad_signature');
+  });
+
+  test('changed after it was signed', async () => {
+    const [head = '', , signature = ''] = (await sign()).split('.');
+    const forged = `${head}.${part({ ...CLAIMS(), sub: 'root' })}.${signature}`;
+    expect(await reasonOf(read(forged))).toBe('bad_signature');
+  });
+
+  test.each(['none', 'None', 'NONE', ''])('with the algorithm %j', async (alg) => {
+    for (const signature of ['', 'AAAA']) {
+      await reasonOf(read(`${part({ alg })}.${part(CLAIMS())}.${signature}`));
+    }
+  });
+
+  test('signed with our public key as a shared secret', async () => {
+    const text = `${part({ alg: 'HS256', kid: 'k1' })}.${part(CLAIMS())}`;
+    for (const secret of [pem, pem.trim(), `${pem}\n`]) {
+      const signature = createHmac('sha256', secret).update(text).digest('base64url');
+      expect(await reasonOf(read(`${text}.${signature}`))).toBe('bad_algorithm');
+    }
+  });
+
+  test('that brings its own key', async () => {
+    const jwk = await exportJWK(other.publicKey);
+    const own = await new SignJWT(CLAIMS()).setProtectedHeader({ alg: 'RS256', jwk }).sign(other.privateKey);
+    expect(await reasonOf(read(own))).toBe('bad_signature');
+  });
+
+  test.each(['', 'a', 'a.b', 'a.b.c', '..', 'a.b.c.d.e', `${'a'.repeat(9000)}.b.c`])(
+    'that is none: %s',
+    async (text) => {
+      await reasonOf(read(text));
+    },
+  );
+});
+
+describe('keys in a file', () => {
+  test('that are private, shared or no keys at all are refused', async () => {
+    const secret = await exportPKCS8(pair.privateKey);
+    for (const text of ['', 'x', secret, '{"keys":[{"kty":"oct","k":"AAAA"}]}', '{"keys":']) {
+      await expect(tokenReader({ text }, SETTINGS)).rejects.toThrow();
+    }
+  });
+
+  test('of another kind than the algorithms are refused', async () => {
+    await expect(tokenReader({ text: pem }, { ...SETTINGS, algorithms: ['ES256'] })).rejects.toThrow(/algorithms/);
+  });
+
+  test('may be a set', async () => {
+    const set = { keys: [{ ...(await exportJWK(pair.publicKey)), kid: 'k1', alg: 'RS256' }] };
+    const fromSet = await tokenReader({ text: JSON.stringify(set) }, SETTINGS);
+    expect((await fromSet(await sign())).id).toBe('jwt:ada');
+  });
+});
+
+describe('keys of a provider', () => {
+  let provider: Server | undefined;
+  afterEach(() => {
+    provider?.closeAllConnections();
+    provider?.close();
+  });
+
+  /** A provider that answers what `answer` says now. */
+  async function provide(answer: () => { status: number; body: string }) {
+    let asked = 0;
+    provider = createServer((_request, response) => {
+      asked += 1;
+      const { status, body } = answer();
+      response.writeHead(status, { 'content-type': 'application/json' }).end(body);
+    }).listen(0, '127.0.0.1');
+    await once(provider, 'listening');
+    const url = `http://127.0.0.1:${String((provider.address() as AddressInfo).port)}/keys`;
+    return { read: await tokenReader({ url }, SETTINGS), asked: () => asked };
+  }
+
+  test('are fetched once, and an unknown key does not make us ask again and again', async () => {
+    const body = JSON.stringify({ keys: [{ ...(await exportJWK(pair.publicKey)), kid: 'k1', alg: 'RS256' }] });
+    const { read: remote, asked } = await provide(() => ({ status: 200, body }));
+    for (let count = 0; count < 5; count += 1) expect((await remote(await sign())).id).toBe('jwt:ada');
+    for (let count = 0; count < 20; count += 1) {
+      const token = await sign(CLAIMS(), { kid: `unknown-${String(count)}` });
+      expect(await reasonOf(remote(token))).toBe('unknown');
+    }
+    expect(asked()).toBe(1);
+  });
+
+  test.each([
+    ['an error', 500, '{}'],
+    ['a page', 200, '<html>'],
+    ['no set', 200, '[]'],
+    ['a redirect', 302, ''],
+  ])('that answers %s is our failure, and is left alone for a while', async (_what, status, body) => {
+    const { read: remote, asked } = await provide(() => ({ status, body }));
+    for (let count = 0; count < 10; count += 1) {
+      const error: unknown = await remote(await sign()).catch((thrown: unknown) => thrown);
+      expect(error).toBeInstanceOf(ServiceError);
+      expect(error).toMatchObject({ code: 'identity_unavailable', retryAfterSeconds: 5 });
+    }
+    expect(asked()).toBe(1);
+  });
+
+  test('that is not there is our failure', async () => {
+    const remote = await tokenReader({ url: 'http://127.0.0.1:1/keys' }, SETTINGS);
+    await expect(remote(await sign())).rejects.toMatchObject({ code: 'identity_unavailable' });
+  });
+});
