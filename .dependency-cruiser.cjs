@@ -3,7 +3,7 @@
  * what holds them to it, type-only imports included.
  */
 
-const STAGES = 'identity|archive|policy|admission|sandbox|output|store|dependencies|egress|webhooks';
+const STAGES = 'identity|audit|archive|policy|admission|sandbox|output|store|dependencies|egress|webhooks';
 
 /**
  * `folder` imports from src only itself and what `allowed` names.
@@ -51,7 +51,11 @@ module.exports = {
       'A door is built on http and calls execution.',
     ),
     wall('client', 'domain', 'The client is published on its own.'),
-    wall('cli', 'domain|config|client|identity|store', 'The command line is for the operator: keys, and the client.'),
+    wall(
+      'cli',
+      'domain|config|client|identity|audit|store',
+      'The command line is for the operator: keys, and the client.',
+    ),
     {
       name: 'doors-take-config-as-types',
       comment: 'Values of the configuration are handed to a door; it imports their types only.',

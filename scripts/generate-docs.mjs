@@ -177,6 +177,8 @@ const ADVICE = {
     'Too many requests of you or of your address. Wait as `Retry-After` says; the `RateLimit` headers say what is left.',
   identity_unavailable:
     'The keys or the identity provider cannot be asked now. Your credentials may be right: keep them, try again after `Retry-After`.',
+  audit_unavailable:
+    'The operator wants every run in the audit log, and it cannot be written: a disk is full. Try later, and tell the operator.',
   queue_full: 'As many runs wait as may. Try again after `Retry-After`; the operator can raise `PYEXEC_MAX_QUEUE`.',
   budget_exhausted:
     'The caller’s runs used the CPU time or the memory it may use in a window, or runs in progress may still use what is left. Try again after `Retry-After`; `GET /api/v1/usage` shows both.',

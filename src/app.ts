@@ -7,6 +7,7 @@ import type { FastifyInstance } from 'fastify';
 import { buildProject } from './archive/build-project.ts';
 import { DEFAULT_ARCHIVE_LIMITS, type ArchiveLimits } from './archive/read-project.ts';
 import { buildBudgets, runSlots } from './composition/admission.ts';
+import { openAudit, type Audit } from './composition/audit.ts';
 import { checkDaemon, readSeccompProfile } from './composition/boot-checks.ts';
 import { checkExposure, openIdentity, rateLimitsOf, type Identity } from './composition/identity.ts';
 import { buildLayers } from './composition/layers.ts';
@@ -51,6 +52,7 @@ const POOL_MAINTENANCE_MS = 15_000;
 export interface Engine {
   readonly executions: Executions;
   readonly metrics: Metrics;
+  readonly audit: Audit;
   readonly images: () => Promise<readonly (LocalImage & { readonly isDefault: boolean })[]>;
   readonly readiness: () => Promise<Readiness>;
   readonly isolation: () => Promise<IsolationReport>;
@@ -199,6 +201,8 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
 
   const budgets = buildBudgets(config, directory.path, logger);
   const webhooks = buildWebhooks(config, { directory: directory.path, logger, metrics });
+  const audit = openAudit(config, logger, metrics);
+  const observe = observeMilestones(logger, metrics);
   const executions = new Executions({
     webhooks: webhooks.deliveries,
     budgets: budgets.budgets,
@@ -231,10 +235,14 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
     }),
     preimportsOffered: (shape) => pool.preimportsOffered(shape),
     startSandbox: (shape, signal) => pool.take(shape, signal),
-    observe: observeMilestones(logger, metrics),
+    witness: audit,
+    observe: (milestone) => {
+      observe(milestone);
+      audit.milestone(milestone);
+    },
   });
 
-  await keepState(state, executions, logger);
+  await keepState(state, executions, logger, audit.recovered);
   webhooks.resume(executions);
 
   let lastReadiness: { at: number; value: Promise<Readiness> } | undefined;
@@ -274,6 +282,7 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
   return {
     executions,
     metrics,
+    audit,
     archiveLimits,
     isolation: isolationReporter(executions, (path, content) =>
       buildProject([{ path, content }], { limits: archiveLimits, spoolDirectory: config.PYEXEC_SPOOL_DIR }),
@@ -291,6 +300,7 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
     drain,
     close: async (graceMs) => {
       await drain(graceMs);
+      audit.close();
       await state.close();
     },
   };
@@ -330,8 +340,9 @@ export async function buildApp(config: Config, logger: Logger, version: string):
       identify: identity.identify,
       openRoutes: config.PYEXEC_OPEN_ROUTES,
       rateLimits: rateLimitsOf(config),
-      observeRefusedCaller: ({ reason }) => {
-        engine.metrics.callerRefused(reason);
+      observeRefusedCaller: (refused) => {
+        engine.metrics.callerRefused(refused.reason);
+        engine.audit.refusedCaller(refused);
       },
       readiness: engine.readiness,
       renderMetrics: () => engine.metrics.render(),

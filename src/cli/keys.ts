@@ -4,15 +4,21 @@
  * A key is printed once, by the command that makes it, and is nowhere afterwards.
  * Changes count from the server's next request on.
  */
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
+import { AuditChain, START } from '../audit/audit-chain.ts';
+import type { ApiKey } from '../domain/api-key.ts';
 import { SCOPES, type Scope } from '../domain/caller.ts';
 import type { LimitName, Limits } from '../domain/limits.ts';
 import { hashOfKey, newKey } from '../identity/key-format.ts';
+import { AuditHead } from '../store/audit-head.ts';
 import { KeyStore } from '../store/key-store.ts';
 
 export interface CommandContext {
   readonly stateDirectory: () => string;
+  /** Whether the server keeps an audit log, and so its keys' changes belong there. */
+  readonly isAudited: () => boolean;
   readonly print: (text: string) => void;
 }
 
@@ -46,12 +52,17 @@ interface CreateOptions {
   readonly concurrent?: number;
 }
 
-export function keysCommand({ stateDirectory, print }: CommandContext): Command {
+export function keysCommand({ stateDirectory, isAudited, print }: CommandContext): Command {
   const keys = new Command('keys')
     .description('API keys (PYEXEC_AUTH=keys)')
     .option('--state-dir <path>', 'the state directory; default: as the server, from PYEXEC_STATE_DIR');
+  const directoryOf = () => keys.opts<{ stateDir?: string }>().stateDir ?? stateDirectory();
+  /** Called before a change is final: one that cannot be written down is not made. */
+  const audit = (kind: string) => (key: ApiKey) => {
+    if (isAudited()) writeDown(join(directoryOf(), 'audit'), kind, key);
+  };
   const withStore = <T>(work: (store: KeyStore) => T): T => {
-    const directory = keys.opts<{ stateDir?: string }>().stateDir ?? stateDirectory();
+    const directory = directoryOf();
     const store = KeyStore.open(join(directory, 'keys.sqlite'));
     try {
       return work(store);
@@ -90,6 +101,7 @@ export function keysCommand({ stateDirectory, print }: CommandContext): Command 
             createdAtMs,
             ...(options.expires === undefined ? {} : { expiresAtMs: createdAtMs + options.expires }),
           },
+          audit('key_created'),
         ),
       );
       show(key);
@@ -114,7 +126,12 @@ export function keysCommand({ stateDirectory, print }: CommandContext): Command 
       const nowMs = Date.now();
       const expires = options.expires === undefined ? {} : { expiresAtMs: nowMs + options.expires };
       withStore((store) =>
-        store.rotate(name, { hash: hashOfKey(key), createdAtMs: nowMs, ...expires }, nowMs + options.overlap),
+        store.rotate(
+          name,
+          { hash: hashOfKey(key), createdAtMs: nowMs, ...expires },
+          nowMs + options.overlap,
+          audit('key_rotated'),
+        ),
       );
       show(key);
     });
@@ -123,10 +140,29 @@ export function keysCommand({ stateDirectory, print }: CommandContext): Command 
     .command('revoke <name>')
     .description('end a key at once, with all its secrets')
     .action((name: string) => {
-      withStore((store) => store.revoke(name, Date.now()));
+      withStore((store) => store.revoke(name, Date.now(), audit('key_revoked')));
     });
 
   return keys;
+}
+
+function writeDown(directory: string, kind: string, key: ApiKey): void {
+  const head = AuditHead.open(directory, START, true);
+  try {
+    // Files are changed by the server, which knows their size and age.
+    const chain = new AuditChain({
+      directory,
+      head,
+      fileBytesMax: Infinity,
+      fileAgeMsMax: Infinity,
+      flushes: true,
+    });
+    const { id, name, scopes, maxima, images, concurrentMax } = key;
+    const by = userInfo().username;
+    chain.append([{ kind, key_id: id, name, scopes, limits: maxima, images, concurrent: concurrentMax, by }]);
+  } finally {
+    head.close();
+  }
 }
 
 type Listed = ReturnType<KeyStore['list']>[number];

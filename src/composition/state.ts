@@ -3,6 +3,7 @@
  */
 import { ConfigError, type Config } from '../config/config.ts';
 import type { ExecutionId } from '../domain/execution.ts';
+import type { Outcome } from '../domain/outcome.ts';
 import type { Executions } from '../execution/executions.ts';
 import { ExecutionStore } from '../store/execution-store.ts';
 import { StateDirectory, StateDirectoryError } from '../store/state-directory.ts';
@@ -63,11 +64,17 @@ export function openState(config: Config, logger: Logger): State {
 }
 
 /** Ends what a crash left without an end, and keeps the records within their bounds from now on. */
-export async function keepState(state: State, executions: Executions, logger: Logger): Promise<void> {
+export async function keepState(
+  state: State,
+  executions: Executions,
+  logger: Logger,
+  onRecovered: (id: ExecutionId, outcome: Outcome | undefined) => void,
+): Promise<void> {
   const { sweeper } = state;
   const recover = async () => {
     for (const { execution_id, outcome } of await executions.recover()) {
       logger.warn({ execution_id, outcome }, 'an execution was left without an end, and was given one');
+      onRecovered(execution_id, outcome);
     }
   };
   await sweeper.guard(recover);

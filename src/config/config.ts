@@ -9,6 +9,7 @@
 import { homedir, hostname } from 'node:os';
 import type { z } from 'zod';
 import { CAPACITY_SETTINGS } from './settings/capacity.ts';
+import { AUDIT_SETTINGS } from './settings/audit.ts';
 import { IDENTITY_SETTINGS } from './settings/identity.ts';
 import { LIMITS_SETTINGS } from './settings/limits.ts';
 import { PACKAGES_SETTINGS } from './settings/packages.ts';
@@ -25,6 +26,7 @@ import { defaultStateDirectory, STORAGE_SETTINGS } from './settings/storage.ts';
 export const SETTING_GROUPS = {
   'The server': SERVER_SETTINGS,
   'Who may ask': IDENTITY_SETTINGS,
+  'The audit log': AUDIT_SETTINGS,
   'What survives a restart': STORAGE_SETTINGS,
   Sandboxes: SANDBOXES_SETTINGS,
   'Limits of a run': LIMITS_SETTINGS,
@@ -41,6 +43,7 @@ export const SETTING_GROUPS = {
 export const SETTINGS = {
   ...SERVER_SETTINGS,
   ...IDENTITY_SETTINGS,
+  ...AUDIT_SETTINGS,
   ...STORAGE_SETTINGS,
   ...SANDBOXES_SETTINGS,
   ...LIMITS_SETTINGS,

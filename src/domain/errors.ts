@@ -88,6 +88,7 @@ export const ERRORS = {
   // Capacity
   rate_limited: { status: 429, title: 'Too many requests', retryable: true },
   identity_unavailable: { status: 503, title: 'Credentials cannot be checked now', retryable: true },
+  audit_unavailable: { status: 503, title: 'The audit log cannot be written', retryable: true },
   queue_full: { status: 429, title: 'There is no room for another run', retryable: true },
   budget_exhausted: { status: 429, title: 'The budget of the caller is used up', retryable: true },
   shutting_down: { status: 503, title: 'The service is shutting down', retryable: true },

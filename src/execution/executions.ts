@@ -53,6 +53,22 @@ export type ExecutionMilestone =
       readonly cause: unknown;
     };
 
+/** A run that is about to be accepted: for those who must know before. */
+export interface Accepting {
+  readonly id: ExecutionId;
+  readonly caller: Caller;
+  readonly plan: RunPlan;
+  readonly project: Project;
+}
+
+/** Who has to know of a run before it is accepted. */
+export interface RunWitness {
+  /** What it throws refuses the run. */
+  accepting(accepting: Accepting): Promise<void>;
+  /** The run was not accepted after all. */
+  withdrawn(id: ExecutionId): void;
+}
+
 export interface ExecutionsOptions {
   readonly policy: OperatorPolicy;
   readonly slots: RunSlots;
@@ -67,6 +83,7 @@ export interface ExecutionsOptions {
   readonly packages?: RunPackages;
   /** Sets of modules that sandboxes of a shape are kept with. */
   readonly preimportsOffered: (shape: SandboxShape) => readonly (readonly string[])[];
+  readonly witness?: RunWitness;
   readonly startSandbox: (shape: SandboxShape, signal: AbortSignal) => Promise<Lease>;
   readonly observe: (milestone: ExecutionMilestone) => void;
   /** Absent: nobody is told. */
@@ -157,7 +174,7 @@ export class Executions {
           bytes: project.tarBytes + request.stdin.length,
         });
         if (request.webhook) this.#options.webhooks?.register(record.id, caller.id, request.webhook);
-        this.#options.store.accept({ id: record.id, ownerId: caller.id, result: record.result(), form });
+        await this.#accept(record, { id: record.id, caller, plan, project }, form);
       } catch (error) {
         slot?.release();
         hold?.settle(NOTHING_USED);
@@ -171,6 +188,20 @@ export class Executions {
       return record;
     } catch (error) {
       await project.dispose();
+      throw error;
+    }
+  }
+
+  /** Records the run, once its witness knows of it. */
+  async #accept(record: ExecutionRecord, accepting: Accepting, form: DoorForm | undefined): Promise<void> {
+    const { store, witness } = this.#options;
+    await witness?.accepting(accepting);
+    try {
+      // Draining may have begun meanwhile.
+      this.refuseIfDraining();
+      store.accept({ id: record.id, ownerId: record.ownerId, result: record.result(), form });
+    } catch (error) {
+      witness?.withdrawn(record.id);
       throw error;
     }
   }

@@ -42,6 +42,9 @@ class KeyStoreError extends Error {
   override readonly name = 'KeyStoreError';
 }
 
+/** Called with a change just before it is final; what it throws undoes it. */
+type Witness = (key: ApiKey) => void;
+
 type Row = Record<string, SQLOutputValue>;
 
 export class KeyStore {
@@ -95,7 +98,7 @@ export class KeyStore {
   }
 
   /** @throws {KeyStoreError} when there is a key of this name. */
-  create(grant: KeyGrant, secret: KeySecret): ApiKey {
+  create(grant: KeyGrant, secret: KeySecret, witness: Witness): ApiKey {
     const key: ApiKey = { ...grant, id: randomBytes(8).toString('hex'), createdAtMs: secret.createdAtMs };
     inTransaction(this.#database, () => {
       if (this.#live(grant.name)) throw new KeyStoreError(`there is a key named ${grant.name} already; rotate it`);
@@ -111,6 +114,7 @@ export class KeyStore {
           key.createdAtMs,
         );
       this.#addSecret(key.id, secret);
+      witness(key);
     });
     return key;
   }
@@ -119,22 +123,24 @@ export class KeyStore {
    * Adds a secret; the key's others expire at `othersExpireAtMs`, or before as they were to.
    * @throws {KeyStoreError} when there is no such key.
    */
-  rotate(name: string, secret: KeySecret, othersExpireAtMs: number): ApiKey {
+  rotate(name: string, secret: KeySecret, othersExpireAtMs: number, witness: Witness): ApiKey {
     return inTransaction(this.#database, () => {
       const key = this.#liveOrThrow(name);
       this.#database
         .prepare('UPDATE secrets SET expires_at_ms = min(ifnull(expires_at_ms, ?1), ?1) WHERE key_id = ?2')
         .run(othersExpireAtMs, key.id);
       this.#addSecret(key.id, secret);
+      witness(key);
       return key;
     });
   }
 
   /** @throws {KeyStoreError} when there is no such key. */
-  revoke(name: string, nowMs: number): ApiKey {
+  revoke(name: string, nowMs: number, witness: Witness): ApiKey {
     return inTransaction(this.#database, () => {
       const key = this.#liveOrThrow(name);
       this.#database.prepare('UPDATE keys SET revoked_at_ms = ? WHERE id = ?').run(nowMs, key.id);
+      witness(key);
       return { ...key, revokedAtMs: nowMs };
     });
   }

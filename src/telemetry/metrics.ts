@@ -45,6 +45,11 @@ export class Metrics {
     'Requests whose credentials were refused, by reason; above the limit of an address they are rate_limited',
     ['reason'],
   );
+  readonly #auditFailures = this.#counter(
+    'pyexec_audit_failures_total',
+    'Attempts to write the audit log that failed',
+    [],
+  );
   readonly #orphans = this.#counter('pyexec_orphans_reaped_total', 'Containers removed that nobody owned', []);
   readonly #removeFailures = this.#counter(
     'pyexec_container_remove_failures_total',
@@ -157,6 +162,10 @@ export class Metrics {
 
   callerRefused(reason: string): void {
     this.#callersRefused.inc({ reason });
+  }
+
+  auditFailed(): void {
+    this.#auditFailures.inc();
   }
 
   request(method: string, route: string, status: number, durationMs: number): void {

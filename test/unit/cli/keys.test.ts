@@ -48,10 +48,11 @@ test('a key is made with all it may do, shown once, and kept as a hash', async (
   expect(JSON.parse(stdout)).toMatchObject({ name: 'ci', caller: `key:${kept?.id ?? ''}`, concurrent: 2 });
   const secretPart = key.slice(4, 40);
   expect(stdout).not.toContain(secretPart);
-  for (const file of readdirSync(state.path)) {
-    const path = join(state.path, file);
-    expect(readFileSync(path).includes(secretPart)).toBe(false);
+  for (const file of readdirSync(state.path, { recursive: true, withFileTypes: true })) {
+    const path = join(file.parentPath, file.name);
     expect(statSync(path).mode & 0o077).toBe(0);
+    if (file.isDirectory()) continue;
+    expect(readFileSync(path).includes(secretPart)).toBe(false);
   }
 });
 
