@@ -30,6 +30,7 @@ export function operatorPolicy(config: Config): OperatorPolicy {
     runtime: config.PYEXEC_RUNTIME,
     network: config.PYEXEC_NETWORK_MODE,
     stdinBytesMax: config.PYEXEC_MAX_STDIN_MB * MIB,
+    displays: { count: config.PYEXEC_DISPLAYS, bytes: config.PYEXEC_DISPLAY_MB * MIB },
     artifacts: {
       files: config.PYEXEC_ARTIFACT_FILES,
       bytes: config.PYEXEC_ARTIFACT_MB * MIB,

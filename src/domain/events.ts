@@ -6,6 +6,7 @@
  * service failed). Nothing follows it.
  */
 import type { Artifact } from './artifacts.ts';
+import type { Display } from './displays.ts';
 import type { ExecutionResult, QueuePlace } from './execution.ts';
 
 export type OutputStream = 'stdout' | 'stderr';
@@ -24,6 +25,7 @@ export type EventBody =
       readonly encoding?: 'base64';
     }
   | { readonly type: 'truncated'; readonly stream: OutputStream; readonly omitted_bytes: number }
+  | ({ readonly type: 'display' } & Display)
   /** A file the run left; its content is fetched, or in the result. */
   | ({ readonly type: 'artifact' } & Artifact)
   | ({ readonly type: 'result' } & ExecutionResult)

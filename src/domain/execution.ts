@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Artifact, SkippedArtifact } from './artifacts.ts';
+import type { Display } from './displays.ts';
 import type { Limits } from './limits.ts';
 import type { Outcome, Usage } from './outcome.ts';
 
@@ -61,7 +62,11 @@ export interface ExecutionResult {
   readonly finished_at?: string;
   readonly duration_ms?: number;
   readonly usage?: Usage;
-  readonly truncated?: { readonly stdout?: Truncation; readonly stderr?: Truncation };
+  readonly truncated?: {
+    readonly stdout?: Truncation;
+    readonly stderr?: Truncation;
+    readonly displays?: { readonly omitted_count: number };
+  };
   readonly limits?: Limits;
   /** Only while it waits for a place to run. */
   readonly queue?: QueuePlace;
@@ -87,4 +92,6 @@ export interface Execution extends ExecutionResult {
   readonly stdout_encoding?: 'base64';
   readonly stderr?: string;
   readonly stderr_encoding?: 'base64';
+  /** What the program showed, in order; absent where it showed nothing. */
+  readonly displays?: readonly Display[];
 }

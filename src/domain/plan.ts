@@ -6,6 +6,7 @@
  * source to run it. Both are immutable values.
  */
 import type { ArtifactWish } from './artifacts.ts';
+import type { DisplayLimits } from './displays.ts';
 import type { Limits, OverflowPolicy } from './limits.ts';
 import type { Webhook } from './webhook.ts';
 
@@ -36,6 +37,8 @@ export interface RunRequest {
   readonly requirements?: string;
   /** Packages it seems to need. It runs without them where they cannot be had. */
   readonly suggestedPackages?: readonly string[];
+  /** Whether figures, tables and pictures it shows are wanted. */
+  readonly wantsDisplays?: boolean;
   /** Absent: nothing the run leaves behind is collected. */
   readonly artifacts?: Pick<ArtifactWish, 'patterns' | 'inlineBytes'>;
   /** Whether a missing entry point is Python's to report rather than ours to refuse. */
@@ -78,6 +81,8 @@ export interface RunPlan {
   readonly wantsLastValue: boolean;
   readonly limits: Limits;
   readonly onOverflow: OverflowPolicy;
+  /** Absent: what it shows is shown to nobody. */
+  readonly displays?: DisplayLimits;
   /** Absent: nothing is collected. */
   readonly artifacts?: ArtifactWish;
 }

@@ -22,12 +22,13 @@ export function terminalEvent(result: ExecutionResult): EventBody {
   return { type: 'result', ...result };
 }
 
-export function withOutput(result: ExecutionResult, { stdout, stderr }: CollectedOutput): Execution {
+export function withOutput(result: ExecutionResult, { stdout, stderr, displays }: CollectedOutput): Execution {
   return {
     ...result,
     stdout: stdout.text,
     ...(stdout.encoding ? { stdout_encoding: stdout.encoding } : {}),
     stderr: stderr.text,
     ...(stderr.encoding ? { stderr_encoding: stderr.encoding } : {}),
+    ...(displays.length > 0 ? { displays } : {}),
   };
 }

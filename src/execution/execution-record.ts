@@ -5,6 +5,7 @@
  * it is made here, from what was observed.
  */
 import type { Artifact, ArtifactReport } from '../domain/artifacts.ts';
+import type { Display } from '../domain/displays.ts';
 import type { OutputStream } from '../domain/events.ts';
 import {
   newExecutionId,
@@ -75,6 +76,7 @@ export class ExecutionRecord {
   #usage: Usage | undefined;
   #hint: string | undefined;
   #told: ProgramReport = {};
+  #omittedDisplays = 0;
   #packages: readonly string[] | undefined;
   #queue: () => QueuePlace | undefined = () => undefined;
   #artifacts: ArtifactReport = { artifacts: [], skipped: [], skippedCount: 0 };
@@ -159,6 +161,15 @@ export class ExecutionRecord {
   omitted(stream: OutputStream, bytes: number): void {
     this.#omitted[stream] += bytes;
     this.#log.omitted(stream, bytes);
+  }
+
+  display(display: Display): void {
+    this.#log.append({ type: 'display', ...display });
+  }
+
+  /** How many displays there was no room for. */
+  displaysOmitted(count: number): void {
+    this.#omittedDisplays = count;
   }
 
   artifact(artifact: Artifact): void {
@@ -270,7 +281,8 @@ export class ExecutionRecord {
     };
     const stdout = of('stdout');
     const stderr = of('stderr');
-    if (!stdout && !stderr) return undefined;
-    return { ...(stdout ? { stdout } : {}), ...(stderr ? { stderr } : {}) };
+    const displays = this.#omittedDisplays > 0 ? { omitted_count: this.#omittedDisplays } : undefined;
+    if (!stdout && !stderr && !displays) return undefined;
+    return { ...(stdout ? { stdout } : {}), ...(stderr ? { stderr } : {}), ...(displays ? { displays } : {}) };
   }
 }

@@ -6,6 +6,7 @@
  * up, the container goes, and the record ends exactly once.
  */
 import { mayActOn, SERVICE, type Caller } from '../domain/caller.ts';
+import type { Display } from '../domain/displays.ts';
 import { ServiceError } from '../domain/errors.ts';
 import type { DoorForm, Execution, ExecutionId, ExecutionResult } from '../domain/execution.ts';
 import { isFailureOfOurs, type CancelReason, type Outcome, type Usage } from '../domain/outcome.ts';
@@ -334,6 +335,7 @@ export class Executions {
       await record.outputWritten();
       ended = outcomeOf(ending, plan, record.cancelReason);
       told = programReportOf(ending);
+      if (ending.kind === 'reported') record.displaysOmitted(ending.report.omittedDisplays ?? 0);
     } catch (error) {
       cause = error;
       // Somebody removed its image: the next run builds it anew.
@@ -382,6 +384,9 @@ export class Executions {
       },
       omitted: (stream: 'stdout' | 'stderr', bytes: number) => {
         record.omitted(stream, bytes);
+      },
+      display: (display: Display) => {
+        record.display(display);
       },
     };
   }

@@ -5,6 +5,7 @@
  * left out whole: its bytes are in the events.
  */
 import { isUtf8 } from 'node:buffer';
+import type { Display } from '../domain/displays.ts';
 import type { ExecutionEvent, OutputStream } from '../domain/events.ts';
 import { linesOf, typeOf } from './event-lines.ts';
 import { orphanedBytes, unfinishedBytes } from './utf8-stream.ts';
@@ -14,12 +15,15 @@ export interface CollectedStream {
   readonly encoding?: 'base64';
 }
 
-export type CollectedOutput = Readonly<Record<OutputStream, CollectedStream>>;
+export type CollectedOutput = Readonly<Record<OutputStream, CollectedStream>> & {
+  readonly displays: readonly Display[];
+};
 
-const OF_INTEREST: ReadonlySet<string> = new Set(['stdout', 'stderr', 'truncated']);
+const OF_INTEREST: ReadonlySet<string> = new Set(['stdout', 'stderr', 'truncated', 'display']);
 
 export async function collectOutput(source: AsyncIterable<{ readonly bytes: Buffer }>): Promise<CollectedOutput> {
   const streams = { stdout: new Collector(), stderr: new Collector() };
+  const displays: Display[] = [];
   for await (const { bytes } of source) {
     for (const line of linesOf(bytes)) {
       if (!OF_INTEREST.has(typeOf(line))) continue;
@@ -27,9 +31,13 @@ export async function collectOutput(source: AsyncIterable<{ readonly bytes: Buff
       if (event.type === 'stdout' || event.type === 'stderr') {
         streams[event.type].add(Buffer.from(event.data, event.encoding ?? 'utf8'));
       } else if (event.type === 'truncated') streams[event.stream].gap(event.omitted_bytes);
+      else if (event.type === 'display') {
+        const { data, metadata, truncated } = event;
+        displays.push({ data, ...(metadata ? { metadata } : {}), ...(truncated ? { truncated } : {}) });
+      }
     }
   }
-  return { stdout: streams.stdout.collected(), stderr: streams.stderr.collected() };
+  return { stdout: streams.stdout.collected(), stderr: streams.stderr.collected(), displays };
 }
 
 class Collector {

@@ -6,6 +6,7 @@
  * memory can hold, because it is memory; the execution reports what was applied.
  */
 import type { ArtifactLimits } from '../domain/artifacts.ts';
+import type { DisplayLimits } from '../domain/displays.ts';
 import { ServiceError } from '../domain/errors.ts';
 import type { LimitName, Limits } from '../domain/limits.ts';
 import type { EntryPoint, RunPlan, RunRequest, SandboxShape } from '../domain/plan.ts';
@@ -25,6 +26,8 @@ export interface OperatorPolicy {
   readonly stdinBytesMax: number;
   /** Absent: nothing a run leaves behind is ever collected. */
   readonly artifacts?: ArtifactLimits;
+  /** Absent: nothing a run shows is ever taken. */
+  readonly displays?: DisplayLimits;
 }
 
 /** The smallest value of each limit with which Python starts at all. */
@@ -174,5 +177,6 @@ export function decide(
     limits,
     onOverflow: request.onOverflow,
     ...(artifacts ? { artifacts } : {}),
+    ...(request.wantsDisplays && policy.displays && policy.displays.count > 0 ? { displays: policy.displays } : {}),
   };
 }

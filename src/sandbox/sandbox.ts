@@ -9,12 +9,14 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Duplex } from 'node:stream';
+import type { Display } from '../domain/displays.ts';
 import { ServiceError } from '../domain/errors.ts';
 import type { OutputStream } from '../domain/events.ts';
 import type { RunPlan, SandboxShape } from '../domain/plan.ts';
 import type { Project } from '../domain/project.ts';
 import { AttachDemultiplexer } from './attach-demultiplexer.ts';
 import { ArtifactFrames, type ArtifactSink } from './artifact-frames.ts';
+import { displayOf } from './display-frame.ts';
 import type { DockerDaemon } from './docker-daemon.ts';
 import { FrameWriter } from './supervisor/frame-writer.ts';
 import {
@@ -58,6 +60,7 @@ export interface RunSink {
   started(): void;
   output(stream: OutputStream, data: Buffer): void | Promise<void>;
   omitted(stream: OutputStream, bytes: number): void;
+  display(display: Display): void;
   /** The files the run left, one after the other: a header, then `size` bytes. Absent: nobody takes any. */
   readonly artifacts?: ArtifactSink;
 }
@@ -232,6 +235,7 @@ export class Sandbox {
       limits,
       onOverflow,
       artifacts: plan.artifacts ?? null,
+      displays: plan.displays ?? null,
     });
     const bytes = request.length + project.tarBytes + plan.stdin.length + SMALL_RUN_BYTES;
     const writer = new FrameWriter(Math.min(WRITE_BYTES, bytes), (data) => this.#write(data));
@@ -258,6 +262,7 @@ export class Sandbox {
   async #relay(plan: RunPlan, sink: RunSink, onStarted: () => void): Promise<ExitReport | undefined> {
     const received = { stdout: 0, stderr: 0 };
     let hasStarted = false;
+    const shown = { count: 0, bytes: 0 };
     const artifacts = new ArtifactFrames(plan, sink.artifacts, this.#token);
     for (;;) {
       const frame = await this.#next();
@@ -282,6 +287,15 @@ export class Sandbox {
         case FRAME.OMITTED: {
           const { stream, bytes } = parseOmitted(frame);
           sink.omitted(stream, bytes);
+          break;
+        }
+        case FRAME.DISPLAY: {
+          shown.count += 1;
+          shown.bytes += frame.payload.length;
+          const { count = 0, bytes = 0 } = plan.displays ?? {};
+          if (!hasStarted || shown.count > count || shown.bytes > bytes) throw new ProtocolError('unexpected display');
+          const display = displayOf(frame.payload);
+          if (display) sink.display(display);
           break;
         }
         case FRAME.ARTIFACT:

@@ -117,6 +117,7 @@ export async function startHttp(options: TestServerOptions = {}): Promise<TestSe
       runtime: 'runc',
       network: 'none',
       stdinBytesMax: MIB,
+      displays: { count: 10, bytes: MIB },
       artifacts: { files: 10, bytes: MIB, inlineBytes: 1000 },
     },
     slots: new RunSlots({ concurrent: options.concurrent ?? 64, queueMax: options.queueMax ?? 64 }),

@@ -2,6 +2,17 @@
 import { type SettingTable, integer } from '../setting-schemas.ts';
 
 export const RESULTS_SETTINGS = {
+  PYEXEC_DISPLAYS: {
+    schema: integer(0, 10_000),
+    fallback: '100',
+    about: 'Figures, tables and pictures a run may show; 0: none are taken.',
+  },
+  PYEXEC_DISPLAY_MB: {
+    schema: integer(1, 256),
+    fallback: '16',
+    about:
+      'MiB of what one run shows together, before base64; one display may have 4. What does not fit is left out and counted.',
+  },
   PYEXEC_ARTIFACT_FILES: {
     schema: integer(0, 10_000),
     fallback: '256',

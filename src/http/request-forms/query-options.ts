@@ -27,6 +27,8 @@ const PARAMETERS = {
   open_files: ['limits.open_files', 'whole'],
   cpus: ['limits.cpus', 'decimal'],
   on_overflow: ['on_overflow', 'text'],
+  displays: ['displays', 'boolean'],
+  eval_last_expr: ['eval_last_expr', 'boolean'],
   artifacts: ['artifacts', 'selection'],
   artifacts_inline_bytes: ['artifacts_inline_bytes', 'whole'],
   network: ['network', 'boolean'],

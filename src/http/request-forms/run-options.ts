@@ -72,6 +72,8 @@ export function toAskedRun(options: RunOptions, spelling: Spelling = (path) => p
     ...(requirements === '' ? {} : { requirements }),
     ...(options.webhook === undefined ? {} : { webhook: webhookOf(options.webhook) }),
     ...(options.priority === undefined ? {} : { priority: options.priority }),
+    wantsDisplays: options.displays ?? true,
+    ...(options.eval_last_expr ? { wantsLastValue: true } : {}),
     ...artifactsOf(options),
   };
   return { run, detach: options.detach ?? false };

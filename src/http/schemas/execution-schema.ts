@@ -57,6 +57,14 @@ const queuePlace = z
     estimated_wait_ms: count.optional().meta({ description: 'Absent as long as nothing is known to tell it from.' }),
   })
   .meta({ id: 'QueuePlace', description: 'Where a run stands that waits for a place to run: an estimate.' });
+const displayShape = {
+  data: z.record(z.string(), z.unknown()).meta({
+    description: 'By media type: text as it is, JSON as a value, everything else as base64.',
+  }),
+  metadata: z.record(z.string(), z.unknown()).optional(),
+  truncated: z.literal(true).optional().meta({ description: 'A representation was too large and is left out.' }),
+};
+const display = z.looseObject(displayShape).meta({ id: 'Display', description: 'Something the program showed.' });
 const artifactShape = {
   path: z.string().meta({ description: 'Relative to /work.' }),
   size: count,
@@ -104,9 +112,13 @@ const resultShape = {
   duration_ms: count.optional(),
   usage: usage.optional(),
   truncated: z
-    .looseObject({ stdout: truncation.optional(), stderr: truncation.optional() })
+    .looseObject({
+      stdout: truncation.optional(),
+      stderr: truncation.optional(),
+      displays: z.looseObject({ omitted_count: count }).optional(),
+    })
     .optional()
-    .meta({ description: 'The streams of which the middle was left out.' }),
+    .meta({ description: 'The streams of which the middle was left out, and how many displays were.' }),
   limits: appliedLimits.optional(),
   queue: queuePlace.optional().meta({ description: 'Only while it waits for a place to run.' }),
   artifacts: z.array(artifact).optional(),
@@ -120,6 +132,7 @@ export const executionSchema = z
     stdout_encoding: z.literal('base64').optional().meta({ description: 'Present when stdout was not UTF-8.' }),
     stderr: z.string().optional(),
     stderr_encoding: z.literal('base64').optional().meta({ description: 'Present when stderr was not UTF-8.' }),
+    displays: z.array(display).optional().meta({ description: 'What the program showed, in order.' }),
   })
   .meta({ id: 'Execution', description: 'An execution with the output collected so far.' });
 
@@ -148,6 +161,7 @@ export const eventSchema = z
       stream: z.enum(['stdout', 'stderr']),
       omitted_bytes: count,
     }),
+    z.looseObject({ ...envelope, type: z.literal('display'), ...displayShape }),
     z.looseObject({ ...envelope, type: z.literal('artifact'), ...artifactShape }),
     z.looseObject({ ...envelope, type: z.literal('result'), ...resultShape }),
     z.looseObject({ ...envelope, type: z.literal('error'), code: z.string(), detail: z.string(), ...resultShape }),

@@ -48,6 +48,12 @@ export const runOptionsShape = {
   on_overflow: z.enum(['truncate', 'kill']).optional().meta({
     description: 'What happens when a stream passes output_bytes. Default: truncate, keeping head and tail.',
   }),
+  displays: z.boolean().optional().meta({
+    description: 'Whether figures, tables and pictures the program shows are wanted. Default: true.',
+  }),
+  eval_last_expr: z.boolean().optional().meta({
+    description: 'Whether the value of the last expression is wanted: its repr() as result, richer forms as a display.',
+  }),
   artifacts: z
     .union([z.boolean(), z.array(text)])
     .optional()

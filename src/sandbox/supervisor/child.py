@@ -225,6 +225,7 @@ class Child:
         # The calls of the hook and of the function in it count as depth of recursion; the program begins at none.
         self.leave_recursive_call()
         self.leave_recursive_call()
+        self.watch = DisplayWatch(absolute) if program["displays"] else None
         if program["last_value"]:
             self.run_for_the_last_value(absolute)
         return opened
@@ -270,6 +271,8 @@ class Child:
         def keep(value):
             if value is not None:
                 self.note(VALUE_NOTE, repr(value), 0)
+                if self.watch:
+                    self.watch.show_value(value)
 
         def run(source):
             tree = compile(source, path, "exec", ONLY_AST, True)

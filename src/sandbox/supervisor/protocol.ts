@@ -12,7 +12,7 @@ import type { SandboxShape } from '../../domain/plan.ts';
 import frameTypes from './frame-types.json' with { type: 'json' };
 
 export const FRAME = frameTypes;
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 
 /** Longest frame a supervisor sends: an exit frame with a megabyte of value, all of it escaped. */
 export const FRAME_BYTES_MAX = 8 << 20;
@@ -128,6 +128,7 @@ const exitSchema = z
     value: z.string().nullish(),
     /** The exception that ended the program: its class, and the line of the program's own file. */
     exception: z.object({ type: z.string().max(400), line: z.int().nonnegative().nullable() }).nullish(),
+    omittedDisplays: z.int().nonnegative().optional(),
     omittedBytes: z.object({ stdout: z.number().nonnegative(), stderr: z.number().nonnegative() }),
   })
   // An end without a reason would have to be made up.
@@ -156,26 +157,35 @@ export const parseRefused = (frame: Frame) => parseJson(refusedSchema, frame);
 export const parseExit = (frame: Frame) => parseJson(exitSchema, frame);
 
 /** What runs in PID 1 and in the child it forks at the end of the last of them. */
-const CHILD_FILES = ['baseline', 'preimports', 'child'] as const;
+const CHILD_FILES = ['baseline', 'preimports', 'display_watch', 'child'] as const;
 /** What PID 1 runs after these, in this order and in the same namespace. */
-const SUPERVISOR_FILES = ['host_link', 'unpacker', 'program_output', 'accounting', 'artifacts', 'supervisor'] as const;
+const SUPERVISOR_FILES = [
+  'host_link',
+  'unpacker',
+  'program_output',
+  'accounting',
+  'artifacts',
+  'displays',
+  'supervisor',
+] as const;
 
 /**
  * The command of every container: Python with the sources of this folder as
  * arguments. They run in a namespace of their own, so `__main__` stays empty for
- * the program; in the child, the command ends after child.py. The last argument is
- * the shape's own: see preimportsArgument.
+ * the program; in the child, the command ends after child.py. rich_output.py is text
+ * until a program needs it. The last argument is the shape's own: see preimportsArgument.
  */
 export function supervisorCommand(): readonly string[] {
   const source = (name: string) => readFileSync(new URL(`./${name}.py`, import.meta.url), 'utf8');
-  const files = String(CHILD_FILES.length + 1);
+  const files = CHILD_FILES.length + 1;
   const bootstrap = [
     'import sys',
-    `n={'__name__':'supervisor','FRAME_TYPES':${JSON.stringify(frameTypes)},'PREIMPORTS':sys.argv[-1]}`,
-    `for s in sys.argv[1:${files}]:exec(compile(s,'<child>','exec'),n)`,
-    `n['CHILD'].pid and[exec(compile(s,'<supervisor>','exec'),n)for s in sys.argv[${files}:-1]]`,
+    `n={'__name__':'supervisor','FRAME_TYPES':${JSON.stringify(frameTypes)},'PREIMPORTS':sys.argv[-1],'RICH_OUTPUT':sys.argv[${String(files)}]}`,
+    `for s in sys.argv[1:${String(files)}]:exec(compile(s,'<child>','exec'),n)`,
+    `n['CHILD'].pid and[exec(compile(s,'<supervisor>','exec'),n)for s in sys.argv[${String(files + 1)}:-1]]`,
   ].join('\n');
-  return ['python3', '-c', bootstrap, ...CHILD_FILES.map(source), ...SUPERVISOR_FILES.map(source)];
+  const inChild = CHILD_FILES.map(source);
+  return ['python3', '-c', bootstrap, ...inChild, source('rich_output'), ...SUPERVISOR_FILES.map(source)];
 }
 
 /** What preimports.py reads: the number of threads a library may start, then the modules. */

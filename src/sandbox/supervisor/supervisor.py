@@ -22,7 +22,7 @@ import select
 import sys
 import time
 
-PROTOCOL = 2
+PROTOCOL = 3
 # How long to wait for killed processes to be gone, and for their pipes to end.
 REAP_GRACE_S = 2.0
 CPU_POLL_S = 0.1
@@ -62,14 +62,16 @@ def program_of(plan, environment):
         "args": args,
         "environment": environment,
         "last_value": plan["wantsLastValue"],
+        "displays": plan["displays"] is not None,
     }
 
 
 class Run:
     """One plan, from its first frame to the exit frame."""
 
-    def __init__(self, host):
+    def __init__(self, host, displays):
         self.host = host
+        self.displays = displays
         self.plan = None
         self.unpacker = Unpacker()
         self.stdin = bytearray()
@@ -117,6 +119,7 @@ class Run:
         return environment
 
     def go(self):
+        self.displays.begin(self, self.plan["displays"])
         program = marshal.dumps(dict(program_of(self.plan, self.environment()), rlimits=self.rlimits()))
         view = memoryview(program)
         while view:
@@ -168,6 +171,8 @@ class Run:
                 for stream in self.streams:
                     if stream.open:
                         poller.register(stream.descriptor, select.POLLIN)
+                if self.plan["displays"]:
+                    poller.register(self.displays.descriptor, select.POLLIN)
             for descriptor, _ in poller.poll(wait * 1000 + 1):
                 if descriptor == WAKE_READ:
                     os.read(WAKE_READ, 4096)
@@ -179,6 +184,8 @@ class Run:
                         self.cause = "cancelled"
                 elif descriptor == 1:
                     host.pump()
+                elif descriptor == self.displays.descriptor:
+                    self.displays.serve()
                 elif stdin_open and descriptor == CHILD.stdin_write:
                     try:
                         stdin = stdin[os.write(CHILD.stdin_write, stdin[:PIPE_READ_BYTES]) :]
@@ -194,8 +201,19 @@ class Run:
         for stream in self.streams:
             if stream.open and stream.descriptor == descriptor:
                 stream.read()
-                if self.plan["onOverflow"] == "kill" and stream.total > stream.keep_bytes:
-                    self.cause = "output_bytes"
+                self.check_overflow(stream)
+
+    def check_overflow(self, stream):
+        if self.plan["onOverflow"] == "kill" and stream.total > stream.keep_bytes:
+            self.cause = "output_bytes"
+
+    def drain(self):
+        """Reads what the program's pipes hold now, and little more where somebody goes on filling them."""
+        for stream in self.streams:
+            for _ in range(2 * PIPE_CAPACITY_BYTES // PIPE_READ_BYTES):
+                if not stream.open or not stream.read():
+                    break
+            self.check_overflow(stream)
 
     def reap(self):
         """Collects every ended process; remembers how the program's first one ended."""
@@ -255,6 +273,7 @@ class Run:
                 "exception": exception and {"type": exception[0][:200], "line": exception[1] or None},
                 "totalBytes": {stream.name: stream.total for stream in self.streams},
                 "omittedBytes": self.omitted_bytes,
+                "omittedDisplays": self.displays.omitted,
             },
         )
 
@@ -283,9 +302,10 @@ def supervise():
         except OSError:
             pass
     os.chdir(WORK)
+    displays = Displays()
     problem = CHILD.await_ready()
     host.send_json("HELLO", {"protocol": PROTOCOL, "python": "%d.%d.%d" % sys.version_info[:3], "problem": problem})
-    run = Run(host)
+    run = Run(host, displays)
     poller = select.poll()
     poller.register(0, select.POLLIN)
     try:

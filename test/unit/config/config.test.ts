@@ -86,6 +86,8 @@ const CASES: Readonly<Record<SettingName, { good: readonly [string, unknown]; ba
   PYEXEC_MAX_BUILDERS: { good: ['1', 1], bad: ['0', '65'] },
   PYEXEC_POOL_SIZE: { good: ['2-8', '2-8'], bad: ['-1', '2-', 'many'] },
   PYEXEC_POOL_PREIMPORTS: { good: ['a=numpy:2,b=c+d.e:1-3', ['a=numpy:2', 'b=c+d.e:1-3']], bad: [] },
+  PYEXEC_DISPLAYS: { good: ['0', 0], bad: ['-1', '10001'] },
+  PYEXEC_DISPLAY_MB: { good: ['1', 1], bad: ['0', '257'] },
   PYEXEC_ARTIFACT_FILES: { good: ['0', 0], bad: ['-1', '10001'] },
   PYEXEC_ARTIFACT_MB: { good: ['64', 64], bad: ['0', '4097'] },
   PYEXEC_ARTIFACT_INLINE_KB: { good: ['0', 0], bad: ['-1', '4097'] },

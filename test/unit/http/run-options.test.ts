@@ -58,6 +58,7 @@ const DEFAULTS: RunRequest = {
   wantsNetwork: false,
   preCommands: [],
   artifacts: { patterns: [], inlineBytes: 0 },
+  wantsDisplays: true,
 };
 
 describe('the vocabulary', () => {
@@ -84,7 +85,7 @@ describe('JSON options that are refused', () => {
     [{ config: { timeout: 1 } }, 'unknown_field', 'config.timeout'],
     // A misspelled name goes before whatever else is wrong.
     [{ args: 'x', stdim: '' }, 'unknown_field', 'stdim'],
-    [{ eval_last_expr: true }, 'unknown_field', 'eval_last_expr'],
+    [{ eval_last_value: true }, 'unknown_field', 'eval_last_value'],
     [{ args: 'x' }, 'invalid_request', 'args'],
     [{ args: ['x', 1] }, 'invalid_request', 'args.1'],
     [{ env: ['A=1'] }, 'invalid_request', 'env'],

@@ -73,7 +73,7 @@ describe('a log larger than its memory', () => {
     log.append(RESULT);
     const events = await all(log.follow(0, never));
     expect(events.map(({ seq }) => seq)).toEqual(Array.from({ length: 202 }, (_, index) => index + 1));
-    expect(await log.collect()).toEqual({ stdout: { text: written }, stderr: { text: '' } });
+    expect(await log.collect()).toEqual({ stdout: { text: written }, stderr: { text: '' }, displays: [] });
     for (const after of [1, 50, 51, 150, 199, 201, 202]) {
       expect((await all(log.follow(after, never))).map(({ seq }) => seq)).toEqual(
         events.slice(after).map(({ seq }) => seq),
