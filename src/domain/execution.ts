@@ -38,6 +38,18 @@ export interface QueuePlace {
   readonly estimated_wait_ms?: number;
 }
 
+/** The exception that ended the program, as it said itself. */
+export interface ProgramException {
+  readonly type: string;
+  /** str() of it. */
+  readonly message: string;
+  /** The innermost file of the project in the traceback, relative to it, and the line there. */
+  readonly file?: string;
+  readonly line?: number;
+  /** The frames of the project's own files alone, then type and message. */
+  readonly traceback: string;
+}
+
 /** Everything about an execution but its output text. */
 export interface ExecutionResult {
   readonly execution_id: ExecutionId;
@@ -48,6 +60,7 @@ export interface ExecutionResult {
   readonly outcome?: Outcome;
   readonly error_type?: string;
   readonly error_line?: number;
+  readonly exception?: ProgramException;
   /** repr() of the program's last expression, when it was asked for and is not None. */
   readonly result?: string;
   /** What to try next, where we know. */

@@ -6,6 +6,7 @@
  */
 import { constants } from 'node:os';
 import type { CancelReason, Outcome, Usage } from '../domain/outcome.ts';
+import type { ProgramException } from '../domain/execution.ts';
 import type { RunPlan } from '../domain/plan.ts';
 import type { Ending } from '../sandbox/sandbox.ts';
 import type { ProgramReport } from './execution-record.ts';
@@ -76,14 +77,33 @@ function reportedOutcome(
   return { kind: 'exited', exit_code: report.exitCode ?? 255 };
 }
 
+const WORK = '/work/';
+
+/** @param text message, file and traceback, as exception_details.py wrote them; or anything the program put there. */
+function exceptionOf(type: string, text: string, line: number): ProgramException {
+  const [message = '', file = '', traceback = ''] = text.split('\0');
+  const isOfProject = file.startsWith(WORK) && file.length > WORK.length;
+  return {
+    type,
+    message,
+    ...(isOfProject ? { file: file.slice(WORK.length) } : {}),
+    ...(isOfProject && line > 0 ? { line } : {}),
+    traceback,
+  };
+}
+
 /** What a program that ended by itself said about itself. */
 export function programReportOf(ending: Ending): ProgramReport {
   if (ending.kind !== 'reported' || ending.report.cause !== null) return {};
-  const { value, exception, exitCode } = ending.report;
+  const { value, exception, details, exitCode } = ending.report;
   return {
     ...(typeof value === 'string' && exitCode === 0 ? { result: value } : {}),
     ...(exception && exitCode !== 0
-      ? { error_type: exception.type, ...(exception.line === null ? {} : { error_line: exception.line }) }
+      ? {
+          error_type: exception.type,
+          ...(exception.line === null ? {} : { error_line: exception.line }),
+          ...(details ? { exception: exceptionOf(exception.type, ...details) } : {}),
+        }
       : {}),
   };
 }

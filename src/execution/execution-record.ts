@@ -14,6 +14,7 @@ import {
   type ExecutionId,
   type ExecutionResult,
   type ExecutionStatus,
+  type ProgramException,
   type QueuePlace,
   type Truncation,
 } from '../domain/execution.ts';
@@ -32,6 +33,7 @@ export interface ProgramReport {
   readonly result?: string;
   readonly error_type?: string;
   readonly error_line?: number;
+  readonly exception?: ProgramException;
 }
 
 /** Where records keep what does not fit into memory, and the memory they share. */

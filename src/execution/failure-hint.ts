@@ -38,7 +38,7 @@ function exitHint(stderr: string, plan: RunPlan): string | undefined {
   if (missing !== undefined) {
     const name = packageOf(missing.split('.')[0] ?? missing);
     const called = name === missing ? '' : ` (on the index: ${name})`;
-    return `The module ${missing}${called} is neither in the project nor in the image ${plan.shape.image}.`;
+    return `The module ${missing}${called} is neither in the project nor in the image ${plan.shape.image}. Name it in requirements, or an image of GET /api/v1/images that has it.`;
   }
   if (plan.shape.network === 'none' && NETWORK_FAILURE.test(stderr)) {
     return 'Runs have no network; send the data with the project instead.';

@@ -65,6 +65,15 @@ const displayShape = {
   truncated: z.literal(true).optional().meta({ description: 'A representation was too large and is left out.' }),
 };
 const display = z.looseObject(displayShape).meta({ id: 'Display', description: 'Something the program showed.' });
+const exception = z
+  .looseObject({
+    type: z.string(),
+    message: z.string(),
+    file: z.string().optional().meta({ description: 'The innermost file of the project in the traceback.' }),
+    line: z.int().optional().meta({ description: 'The line in that file.' }),
+    traceback: z.string().meta({ description: 'The frames of the project alone, then type and message.' }),
+  })
+  .meta({ id: 'ProgramException', description: 'The uncaught exception that ended the program.' });
 const artifactShape = {
   path: z.string().meta({ description: 'Relative to /work.' }),
   size: count,
@@ -102,6 +111,7 @@ const resultShape = {
   outcome: outcomeSchema.optional(),
   error_type: z.string().optional(),
   error_line: z.int().optional(),
+  exception: exception.optional(),
   hint: z.string().optional().meta({ description: 'What to try next, where we know.' }),
   image: z.string().optional(),
   packages: z.array(z.string()).optional().meta({ description: '`name==version` of what was installed for the run.' }),

@@ -17,7 +17,8 @@ GO_DESCRIPTOR = 3
 # Where the child leaves what it knows of its own end, and how long each of the two texts may be.
 NOTE_BYTES = 1 << 20
 EXCEPTION_NOTE = (0, 256)
-VALUE_NOTE = (512, NOTE_BYTES - 512)
+DETAIL_NOTE = (512, 16384)
+VALUE_NOTE = (16896, NOTE_BYTES - 16896)
 # compile() flags: the tree instead of code; and the part of co_flags that `from __future__` sets.
 ONLY_AST = 0x400
 FUTURE_FLAGS = 0x1FF0000
@@ -345,6 +346,7 @@ class Child:
                     break
                 traceback = traceback.tb_next
             self.note(EXCEPTION_NOTE, type(problem).__name__, line)
+            self.note(DETAIL_NOTE, *exception_details(problem, sys.last_traceback))
         except BaseException:
             pass
 

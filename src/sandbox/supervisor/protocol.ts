@@ -128,6 +128,8 @@ const exitSchema = z
     value: z.string().nullish(),
     /** The exception that ended the program: its class, and the line of the program's own file. */
     exception: z.object({ type: z.string().max(400), line: z.int().nonnegative().nullable() }).nullish(),
+    /** Message, file and traceback of the exception with NUL between them; and a line of that file. */
+    details: z.tuple([z.string().max(20_000), z.int().nonnegative()]).nullish(),
     omittedDisplays: z.int().nonnegative().optional(),
     omittedBytes: z.object({ stdout: z.number().nonnegative(), stderr: z.number().nonnegative() }),
   })
@@ -157,7 +159,7 @@ export const parseRefused = (frame: Frame) => parseJson(refusedSchema, frame);
 export const parseExit = (frame: Frame) => parseJson(exitSchema, frame);
 
 /** What runs in PID 1 and in the child it forks at the end of the last of them. */
-const CHILD_FILES = ['baseline', 'preimports', 'display_watch', 'child'] as const;
+const CHILD_FILES = ['baseline', 'preimports', 'display_watch', 'exception_details', 'child'] as const;
 /** What PID 1 runs after these, in this order and in the same namespace. */
 const SUPERVISOR_FILES = [
   'host_link',

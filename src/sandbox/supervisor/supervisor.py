@@ -271,6 +271,7 @@ class Run:
                 "oomKills": kills,
                 "value": value and value[0],
                 "exception": exception and {"type": exception[0][:200], "line": exception[1] or None},
+                "details": CHILD.read_note(DETAIL_NOTE),
                 "totalBytes": {stream.name: stream.total for stream in self.streams},
                 "omittedBytes": self.omitted_bytes,
                 "omittedDisplays": self.displays.omitted,

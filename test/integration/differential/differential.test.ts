@@ -29,6 +29,9 @@ const LIMITS: Limits = {
   cpus: 1,
 };
 
+/** What a request without a word asks for: taking what a program shows and leaves must not change it. */
+const EVERYTHING = { wantsDisplays: true, artifacts: { patterns: [], inlineBytes: 0 } };
+
 const config = parseConfig({ PYEXEC_DEFAULT_IMAGE: process.env['PYEXEC_DEFAULT_IMAGE'] ?? SLIM });
 
 let engine: TestEngine;
@@ -51,7 +54,7 @@ afterAll(async () => {
 });
 
 async function runInSandbox(files: Files, request: Program['request']): Promise<Ending> {
-  const execution = await engine.run(files, { ...request, limits: LIMITS });
+  const execution = await engine.run(files, { ...EVERYTHING, ...request, limits: LIMITS });
   const { outcome } = execution;
   if (outcome?.kind !== 'exited' && outcome?.kind !== 'signaled') {
     throw new Error(`the run was ${outcome?.kind ?? 'lost'}: ${execution.error ?? ''}`);

@@ -176,7 +176,7 @@ display(Page(10)); display(Page(900_000)); display(Page(200_000)); display(Page(
     expect(
       large.displays?.map(({ data, truncated }) => [
         data['text/plain'],
-        String(data['text/html'] ?? '').length,
+        (data['text/html'] as string | undefined)?.length ?? 0,
         truncated,
       ]),
     ).toEqual([

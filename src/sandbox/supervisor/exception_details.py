@@ -1,0 +1,66 @@
+"""What is told of the exception that ended the program, beside what it wrote itself.
+
+Only frames of the project's own files are kept. Runs in the child when the program
+has failed and said so; it imports nothing, because a module of the project could
+have any name. Best effort: whatever fails here is left out.
+"""
+
+MESSAGE_CHARACTERS = 2000
+TRACEBACK_CHARACTERS = 8000
+# Of a deep traceback the first and the last frames are kept.
+FIRST_FRAMES, LAST_FRAMES = 4, 12
+
+
+def exception_details(problem, traceback):
+    """Message, file and traceback as one text with NUL between them, and the line in that file."""
+    frames = []
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if is_of_project(frame.f_code.co_filename):
+            frames.append((frame.f_code.co_filename, traceback.tb_lineno or 0, frame.f_code.co_name))
+        traceback = traceback.tb_next
+    file, line = frames[-1][:2] if frames else ("", 0)
+    if isinstance(problem, SyntaxError) and isinstance(problem.filename, str) and is_of_project(problem.filename):
+        file, line = problem.filename, problem.lineno or 0
+    message = message_of(problem)
+    name = type(problem).__name__
+    last = "%s: %s" % (name, message) if message else name
+    text = "".join(lines_of(frames)) + last
+    return "\0".join(part.replace("\0", " ") for part in (message, file, text[-TRACEBACK_CHARACTERS:])), line
+
+
+def is_of_project(file):
+    return file.startswith(WORK + "/")
+
+
+def message_of(problem):
+    """str() of the exception; not where that would run code of the project a second time."""
+    describe = type(problem).__str__
+    if hasattr(describe, "__code__") and is_of_project(describe.__code__.co_filename):
+        return ""
+    try:
+        return str(problem)[:MESSAGE_CHARACTERS]
+    except BaseException:
+        return ""
+
+
+def lines_of(frames):
+    if frames:
+        yield "Traceback (most recent call last):\n"
+    left_out = max(0, len(frames) - FIRST_FRAMES - LAST_FRAMES)
+    for index, (file, line, function) in enumerate(frames):
+        if left_out and index == FIRST_FRAMES:
+            yield "  [%d frames]\n" % left_out
+        if index < FIRST_FRAMES or index >= FIRST_FRAMES + left_out:
+            yield '  File "%s", line %d, in %s\n' % (file, line, function)
+            source = source_of(file, line)
+            if source:
+                yield "    %s\n" % source
+
+
+def source_of(file, line):
+    try:
+        with open(file, "rb") as opened:
+            return opened.read(1 << 20).split(b"\n")[line - 1].decode("utf-8", "replace").strip()[:200]
+    except (OSError, IndexError):
+        return ""
