@@ -99,9 +99,11 @@ export class PrivateDaemon implements AsyncDisposable {
     rmSync(join(this.#directory, 'pid'), { force: true });
     const log = openSync(join(this.#directory, 'log'), 'a');
     const at = (name: string) => join(this.#directory, name);
+    // In a network namespace of its own: a daemon without a bridge removes the one of the machine's daemon.
     this.#process = spawn(
-      'dockerd',
+      'unshare',
       [
+        ['--net', '--', 'dockerd'],
         ['--data-root', at('data')],
         ['--exec-root', at('exec')],
         ['--pidfile', at('pid')],
