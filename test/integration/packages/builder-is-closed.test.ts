@@ -207,7 +207,7 @@ facts['root'] = os.getuid() == 0
 for path in ('/', '/usr/local/lib', '/etc', '/usr/lib/python3/dist-packages'):
     attempt('write ' + path, lambda: open(os.path.join(path, 'x'), 'w'))
 attempt('write /work', lambda: open('/work/x', 'w'))
-facts['environment'] = sorted(set(os.environ) - {'PATH', 'HOME', 'LANG', 'USER', 'PYTHONUNBUFFERED', 'HOSTNAME'})
+facts['environment'] = sorted(set(os.environ) - {'PATH', 'HOME', 'LANG', 'USER', 'PYTHONUNBUFFERED', 'HOSTNAME', 'MPLCONFIGDIR', 'XDG_CACHE_HOME'})
 facts['job'] = sorted(job)
 facts['sockets'] = [path for path in ('/var/run/docker.sock', '/run/docker.sock') if os.path.exists(path)]
 attempt('namespaces', lambda: syscall(272, 97, 0x10000000))
