@@ -148,6 +148,8 @@ const ADVICE = {
     'The archive unpacks to far more than it holds, as a bomb does. Send it uncompressed if it is what you mean.',
   unsupported_compression: 'Use gzip or nothing; xz, bzip2, zstd, zip and gzip within gzip are refused.',
 
+  idempotency_key_reused:
+    'The same `Idempotency-Key` came with another program or other options. Use a new key for a new request.',
   entrypoint_missing:
     'The file is not in the project, a directory has no `__main__.py`, or none was named and there is no obvious one. `files` lists some that are there.',
   invalid_entrypoint:

@@ -69,6 +69,7 @@ export const ERRORS = {
   unsupported_compression: { status: 415, title: 'The compression format is not supported', retryable: false },
 
   // What may be run
+  idempotency_key_reused: { status: 422, title: 'The Idempotency-Key belongs to another request', retryable: false },
   entrypoint_missing: { status: 422, title: 'The entry point is not in the project', retryable: false },
   invalid_entrypoint: { status: 422, title: 'The entry point is not valid', retryable: false },
   invalid_environment: { status: 422, title: 'An environment variable is refused', retryable: false },

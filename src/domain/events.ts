@@ -1,7 +1,8 @@
 /**
  * What a run tells while it happens, as it goes over the wire.
  *
- * An execution's events are numbered from 1 without a gap, and end in exactly
+ * An execution's events are numbered from 1 without a gap (but before the end of one
+ * that was interrupted, where events may have been lost), and end in exactly
  * one terminal event: `result` (the run ended; see outcome.ts) or `error` (the
  * service failed). Nothing follows it.
  */

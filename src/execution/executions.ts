@@ -26,12 +26,13 @@ import type { Lease } from '../sandbox/cold-start.ts';
 import { SandboxBroken } from '../sandbox/sandbox.ts';
 import type { EventLines } from '../output/event-lines.ts';
 import { ArtifactFiles } from '../store/artifact-files.ts';
-import type { ExecutionStore } from '../store/execution-store.ts';
+import type { ExecutionStore, IdempotencyKey } from '../store/execution-store.ts';
 import { ArtifactShelf } from './artifact-shelf.ts';
 import { ArtifactIntake } from './artifact-intake.ts';
 import { buffersPassed } from './buffer-garbage.ts';
 import { outcomeOf, programReportOf } from './ending-to-outcome.ts';
 import { ExecutionRecord, type RecordStorage } from './execution-record.ts';
+import { keyFor, mayRunAgain, refuseOtherRequest } from './idempotency.ts';
 import { importsAmong } from './program-imports.ts';
 import { RecordedExecution } from './recorded-execution.ts';
 import { recordEnd, recordWithoutOutput } from './record-end.ts';
@@ -93,6 +94,16 @@ export interface ExecutionsOptions {
   readonly budgets?: Budgets;
 }
 
+/** What a door says beside the request. */
+export interface SubmitOptions {
+  /** How the door writes the execution, where it has a form of its own. */
+  readonly form?: DoorForm;
+  /** By it the caller recognises a request it repeats. */
+  readonly idempotencyKey?: string | undefined;
+  /** Called when the execution is one that was accepted before, under the same key. */
+  readonly onRepeated?: () => void;
+}
+
 /** An accepted execution, for the door that submitted it. */
 export interface Submitted {
   readonly id: ExecutionId;
@@ -119,6 +130,7 @@ export class Executions {
   readonly #active = new Map<string, ExecutionRecord>();
   /** Those that ended and whose end could not be recorded yet. */
   readonly #unrecorded = new Map<string, ExecutionRecord>();
+  readonly #turns = new Map<string, Promise<undefined>>();
   readonly #saving: NodeJS.Timeout;
   readonly #artifactFiles: ArtifactFiles;
   /** Reads what executions left behind. */
@@ -145,16 +157,19 @@ export class Executions {
 
   /**
    * Accepts a run, or refuses it. The project belongs to the execution from the
-   * call on, also when it is refused.
+   * call on, also when it is refused. A request repeated under its key is the execution it already is.
    * @throws {ServiceError} for everything in policy/, requirements_*, queue_full, budget_exhausted, shutting_down,
-   *   image_*, invalid_webhook, storage_*.
+   *   image_*, invalid_webhook, storage_*, idempotency_key_reused.
    */
   async submit(
     request: RunRequest,
     project: Project,
     caller: Caller,
-    { form }: { readonly form?: DoorForm } = {},
+    { form, idempotencyKey, onRepeated }: SubmitOptions = {},
   ): Promise<Submitted> {
+    const key = idempotencyKey === undefined ? undefined : keyFor(idempotencyKey, request, project, form);
+    // Of requests that come with one key at once, the second waits until the first is accepted or refused.
+    const leave = key && (await this.#turnOf(`${caller.id} ${key.key}`));
     try {
       this.refuseIfDraining();
       if (request.webhook) this.#checkWebhook(request.webhook);
@@ -164,6 +179,12 @@ export class Executions {
       const plan = packages ? decided : await this.#withPreimports(decided, project);
       // Draining may have begun meanwhile, and would not wait for a run it does not know.
       this.refuseIfDraining();
+      const earlier = key && this.#earlier(key, caller);
+      if (earlier) {
+        onRepeated?.();
+        await project.dispose();
+        return earlier;
+      }
       const record = new ExecutionRecord(plan, caller.id, this.#options.storage, form);
       const hold = caller.id === SERVICE.id ? undefined : this.#options.budgets?.reserve(caller.id, plan.limits);
       let slot: Reservation | undefined;
@@ -175,7 +196,7 @@ export class Executions {
           bytes: project.tarBytes + request.stdin.length,
         });
         if (request.webhook) this.#options.webhooks?.register(record.id, caller.id, request.webhook);
-        await this.#accept(record, { id: record.id, caller, plan, project }, form);
+        await this.#accept(record, { id: record.id, caller, plan, project }, form, key);
       } catch (error) {
         slot?.release();
         hold?.settle(NOTHING_USED);
@@ -183,28 +204,51 @@ export class Executions {
         throw error;
       }
       record.waits(slot.queue);
-      this.#active.set(record.id, record);
       this.#options.observe({ kind: 'accepted', id: record.id, plan, projectBytes: project.contentBytes });
       void this.#run(record, project, slot, packages, hold);
       return record;
     } catch (error) {
       await project.dispose();
       throw error;
+    } finally {
+      leave?.();
     }
   }
 
+  /** Resolves, with the way to leave, when nobody else of this name has the turn. */
+  async #turnOf(name: string): Promise<() => void> {
+    while (this.#turns.has(name)) await this.#turns.get(name);
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    this.#turns.set(name, promise);
+    return () => {
+      this.#turns.delete(name);
+      resolve(undefined);
+    };
+  }
+
   /** Records the run, once its witness knows of it. */
-  async #accept(record: ExecutionRecord, accepting: Accepting, form: DoorForm | undefined): Promise<void> {
+  async #accept(record: ExecutionRecord, accepting: Accepting, form?: DoorForm, key?: IdempotencyKey): Promise<void> {
     const { store, witness } = this.#options;
     await witness?.accepting(accepting);
     try {
       // Draining may have begun meanwhile.
       this.refuseIfDraining();
-      store.accept({ id: record.id, ownerId: record.ownerId, result: record.result(), form });
+      store.accept({ id: record.id, ownerId: record.ownerId, result: record.result(), form }, key);
+      // At once: what is recorded and not active has been left by a crash.
+      this.#active.set(record.id, record);
     } catch (error) {
       witness?.withdrawn(record.id);
       throw error;
     }
+  }
+
+  /** The execution this caller's key stands for, unless it may run again. */
+  #earlier(key: IdempotencyKey, caller: Caller): Submitted | undefined {
+    const known = this.#options.store.byKey(caller.id, key.key);
+    const execution = known && this.#find(known.id);
+    if (!known || !execution) return undefined;
+    refuseOtherRequest(known, key);
+    return mayRunAgain(execution.result()) ? undefined : execution;
   }
 
   /** The plan in a sandbox that has imported already what the program imports, where there are such. */
@@ -247,16 +291,22 @@ export class Executions {
    *   storage_unavailable.
    */
   get(id: string, caller: Caller): Submitted & { readonly status: Execution['status'] } {
-    const record = this.#active.get(id) ?? this.#unrecorded.get(id);
-    const found = record ?? this.#options.store.read(id);
-    if (!found || !mayActOn(caller, found.ownerId)) {
+    const execution = this.#find(id);
+    if (!execution || !mayActOn(caller, execution.ownerId)) {
       throw new ServiceError('not_found', 'There is no execution with this id.');
     }
-    if (found instanceof ExecutionRecord) return found;
-    if (found.state !== 'done') {
+    return execution;
+  }
+
+  #find(id: string): ExecutionRecord | RecordedExecution | undefined {
+    const record = this.#active.get(id) ?? this.#unrecorded.get(id);
+    if (record) return record;
+    const stored = this.#options.store.read(id);
+    if (!stored) return undefined;
+    if (stored.state !== 'done') {
       throw new ServiceError('storage_unavailable', 'The end of this execution cannot be recorded at the moment.');
     }
-    return new RecordedExecution(found, this.#options.storage.directoryOf(found.id));
+    return new RecordedExecution(stored, this.#options.storage.directoryOf(stored.id));
   }
 
   /**

@@ -29,6 +29,10 @@ export class RecordedExecution {
     return this.#stored.id;
   }
 
+  get ownerId() {
+    return this.#stored.ownerId;
+  }
+
   get form() {
     return this.#stored.form;
   }

@@ -74,8 +74,9 @@ function interrupted({ state, result }: StoredExecution): ExecutionResult {
   return { ...result, status: statusOf(outcome), ...endOf(outcome), finished_at: new Date().toISOString() };
 }
 
-/** What is known to have been told first. */
-function statusEvents({ state }: StoredExecution) {
+/** What would have been told first; nothing where readers may have seen it, to the microsecond, otherwise. */
+function statusEvents({ state, shownSeq }: StoredExecution) {
+  if (shownSeq > 0) return { lastSeq: 0, bytes: 0, inline: Buffer.alloc(0) };
   const pending = lineOf(1, 0, { type: 'status', status: 'pending' });
   const inline =
     state === 'accepted' ? pending : Buffer.concat([pending, lineOf(2, 0, { type: 'status', status: 'running' })]);

@@ -11,9 +11,10 @@ import { neededPackages } from '../../dependencies/imported-packages.ts';
 import { ServiceError } from '../../domain/errors.ts';
 import type { RunRequest } from '../../domain/plan.ts';
 import type { Project } from '../../domain/project.ts';
-import type { Submitted } from '../../execution/executions.ts';
+import type { Submitted, SubmitOptions } from '../../execution/executions.ts';
 import { ClientGone } from '../../http/exchanges.ts';
 import { asServiceError } from '../../http/plugins/service-errors.ts';
+import { idempotencyKeyOf } from '../../http/request-forms/idempotency-key.ts';
 import { cancelWhenGone, endedWithin } from '../../http/routes/create-execution.ts';
 import type { RouteContext } from '../../http/routes/route-context.ts';
 import { firstJsonValue, LenientJsonError, parseObject } from './lenient-json.ts';
@@ -59,6 +60,7 @@ export function pythonExecutorDoor(settings: PythonExecutorSettings) {
       });
       scope.addHook('onRequest', (request, _reply, done) => {
         context.executions.refuseIfDraining();
+        idempotencyKeyOf(request.headers);
         requireForm(request.headers['content-type'] ?? '');
         done();
       });
@@ -75,6 +77,7 @@ export function pythonExecutorDoor(settings: PythonExecutorSettings) {
       // JSON under any content type, as `curl -d` sends it, and under what is none.
       scope.addHook('onRequest', (request, _reply, done) => {
         context.executions.refuseIfDraining();
+        idempotencyKeyOf(request.headers);
         request.raw.headers['content-type'] = 'application/json';
         done();
       });
@@ -114,7 +117,10 @@ async function execute(
     throw error;
   }
   const run = { ...asked.run, ...requirementsOf(asked.requirements) };
-  const submitted = await executions.submit(run, project, exchange.caller, { form: { door: DOOR } });
+  const submitted = await executions.submit(run, project, exchange.caller, {
+    form: { door: DOOR },
+    ...keyed(request, reply),
+  });
   exchange.executionId = submitted.id;
   if (mode === 'async') return reply.code(202).send({ execution_id: submitted.id });
   return answerWhenEnded(request, reply, submitted, context);
@@ -146,9 +152,17 @@ async function evaluate(
       : [];
   run = { ...run, ...requirementsOf(asked.requirements), suggestedPackages: packages };
   const form = { door: DOOR, ...(packages.length > 0 ? { facts: { detected_packages: packages } } : {}) };
-  const submitted = await executions.submit(run, project, exchange.caller, { form });
+  const submitted = await executions.submit(run, project, exchange.caller, { form, ...keyed(request, reply) });
   exchange.executionId = submitted.id;
   return answerWhenEnded(request, reply, submitted, context);
+}
+
+/** The key of a request that may be repeated, and the header that says that it was. */
+function keyed(request: FastifyRequest, reply: FastifyReply): SubmitOptions {
+  return {
+    idempotencyKey: idempotencyKeyOf(request.headers),
+    onRepeated: () => void reply.header('idempotency-replayed', 'true'),
+  };
 }
 
 /** What is wrong with JSON or its fields, under the prefix the contract has for it. */
@@ -167,7 +181,7 @@ async function answerWhenEnded(
   { exchanges }: RouteContext,
 ): Promise<unknown> {
   const exchange = exchanges.of(request.raw);
-  cancelWhenGone(exchange, submitted);
+  if (idempotencyKeyOf(request.headers) === undefined) cancelWhenGone(exchange, submitted);
   await endedWithin(undefined, submitted, exchange);
   const execution = await submitted.snapshot();
   return reply.header('cache-control', 'no-store').send({ ...resultForm(execution), ...submitted.form?.facts });

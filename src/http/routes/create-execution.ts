@@ -13,6 +13,7 @@ import type { Outcome } from '../../domain/outcome.ts';
 import type { Submitted } from '../../execution/executions.ts';
 import { ClientGone, type Exchange } from '../exchanges.ts';
 import { unknownField } from '../request-forms/field-errors.ts';
+import { idempotencyKeyOf } from '../request-forms/idempotency-key.ts';
 import { readJsonForm } from '../request-forms/json-form.ts';
 import { readMultipartForm } from '../request-forms/multipart-form.ts';
 import { gzipOf, queryOf, RAW_ARCHIVE_TYPES, readRawArchive } from '../request-forms/raw-archive.ts';
@@ -55,6 +56,7 @@ export async function createExecutionRoute(app: FastifyInstance, context: RouteC
 function checkHeaders(request: FastifyRequest, { executions, settings, jsonBytesMax }: RouteContext): void {
   executions.refuseIfDraining();
   negotiate(request.headers.accept, RESPONSE_FORMS);
+  idempotencyKeyOf(request.headers);
   const mediaType = mediaTypeOf(request);
   if (mediaType !== '' && !REQUEST_TYPES.has(mediaType)) {
     throw new ServiceError('unsupported_media_type', 'The Content-Type is not one of those accepted here.');
@@ -85,10 +87,15 @@ async function createExecution(request: FastifyRequest, reply: FastifyReply, con
   const isAsync = form === JSON_TYPE && prefer.respondAsync;
 
   const { run, project, detach } = await readForm(request, exchange, context);
-  const submitted = await executions.submit(run, project, exchange.caller);
+  const idempotencyKey = idempotencyKeyOf(request.headers);
+  const submitted = await executions.submit(run, project, exchange.caller, {
+    idempotencyKey,
+    onRepeated: () => void reply.header('idempotency-replayed', 'true'),
+  });
   exchange.executionId = submitted.id;
   reply.header('x-execution-id', submitted.id).header('cache-control', 'no-store');
-  if (!detach && !isAsync) cancelWhenGone(exchange, submitted);
+  // Who gives a key means to come back for the answer.
+  if (!detach && !isAsync && idempotencyKey === undefined) cancelWhenGone(exchange, submitted);
 
   if (isAsync) {
     const waitMs = prefer.waitMs ?? 0;

@@ -66,6 +66,10 @@ export const createExecutionSchema = {
       .string()
       .optional()
       .meta({ description: '`respond-async`, with `wait=<seconds>` if you like (RFC 7240).' }),
+    'idempotency-key': z.string().optional().meta({
+      description:
+        'A key of yours, 1 to 255 visible characters: the same request with the same key is the same execution, which leaving does not cancel.',
+    }),
     'x-request-id': z.string().optional().meta({ description: 'Your id for this request, echoed and logged.' }),
   }),
   response: {
@@ -86,6 +90,7 @@ export const createExecutionSchema = {
       'unsupported_media_type',
       'unsupported_content_encoding',
       ...ARCHIVE_CODES,
+      'idempotency_key_reused',
       'entrypoint_missing',
       'invalid_entrypoint',
       'invalid_environment',
@@ -98,6 +103,7 @@ export const createExecutionSchema = {
       'budget_exhausted',
       'overloaded',
       'storage_full',
+      'storage_unavailable',
       'image_unavailable',
       'sandbox_unavailable',
       'sandbox_failed',

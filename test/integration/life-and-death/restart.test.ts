@@ -124,3 +124,25 @@ describe('F02, F03: after kill -9', () => {
     expect(await again.execution(running)).toEqual(before);
   });
 });
+
+test('F05: a key is known after a restart, and runs again only what was interrupted', async () => {
+  const post = async (service: ServiceProcess, key: string, code: string) => {
+    const response = await service.exec(code, { headers: { 'idempotency-key': key, prefer: 'respond-async' } });
+    return (await response.json()) as { execution_id: string };
+  };
+  let service = await ServiceProcess.start(settings);
+  const done = await post(service, 'done', 'import uuid; print(uuid.uuid4())');
+  await until('it is done', async () => (await service.execution(done.execution_id)).status === 'completed');
+  const before = await service.execution(done.execution_id);
+  const SLOW = 'import time; time.sleep(60)';
+  const running = await post(service, 'running', SLOW);
+  await until('it runs', async () => (await service.execution(running.execution_id)).status === 'running');
+  service = await restart(service, 'SIGKILL');
+  await using _ = service;
+  expect((await post(service, 'done', 'import uuid; print(uuid.uuid4())')).execution_id).toBe(done.execution_id);
+  expect(await service.execution(done.execution_id)).toEqual(before);
+  const again = await post(service, 'running', SLOW);
+  expect(again.execution_id).not.toBe(running.execution_id);
+  expect((await post(service, 'running', SLOW)).execution_id).toBe(again.execution_id);
+  expect((await service.execution(running.execution_id)).outcome?.kind).toBe('interrupted');
+});

@@ -1,0 +1,228 @@
+/**
+ * Kills the real server at random instants under load, starts it again on what it
+ * left, and checks what its clients were told against what is there in the end.
+ *
+ * The record of what was answered is kept here, by the clients; nothing of the
+ * server's is believed but what it says when it is asked at last.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { Client, type Answered, type Seen } from './crash-client.ts';
+import { random } from './random.ts';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const CLIENTS = 6;
+const READY_TIMEOUT_MS = 60_000;
+/** The longest a server lives under load before it is killed. */
+const LIFE_MS = 1500;
+/** Some are killed before they answer at all, in the middle of their recovery. */
+const KILLED_IN_BOOT = 0.2;
+
+export interface CrashOptions {
+  readonly kills: number;
+  /** The same seed kills after the same delays; what it meets differs. */
+  readonly seed: number;
+  readonly say: (line: string) => void;
+}
+
+export interface CrashVerdict {
+  readonly kills: number;
+  readonly answered: number;
+  readonly interrupted: number;
+  /** From the start of a process to its first answer, after a kill. */
+  readonly recoveryMsMax: number;
+  /** Sentences, each about one execution or thing left over. None when all is well. */
+  readonly violations: readonly string[];
+}
+
+export async function crashRounds({ kills, seed, say }: CrashOptions): Promise<CrashVerdict> {
+  const directory = mkdtempSync(join(tmpdir(), 'pyexec-crash-'));
+  const next = random(seed);
+  const instance = `test-crash-${randomUUID()}`;
+  const server = new Server(directory, instance, await freePort());
+  const answered = new Map<string, Answered>();
+  const violations: string[] = [];
+  let recoveryMsMax = 0;
+  const clients = Array.from({ length: CLIENTS }, () => new Client(server.url, answered, random(next() * 2 ** 32)));
+  try {
+    for (let kill = 1; kill <= kills; kill += 1) {
+      server.start();
+      if (next() < KILLED_IN_BOOT) {
+        await sleep(next() * 800);
+        await server.end('SIGKILL');
+        continue;
+      }
+      recoveryMsMax = Math.max(recoveryMsMax, await server.ready());
+      const stop = new AbortController();
+      const load = Promise.all(clients.map((client) => client.work(stop.signal)));
+      await sleep(next() * LIFE_MS);
+      await server.end('SIGKILL');
+      stop.abort();
+      await load;
+      if (kill % 10 === 0) say(`${String(kill)} kills, ${String(answered.size)} executions answered`);
+    }
+    server.start();
+    recoveryMsMax = Math.max(recoveryMsMax, await server.ready());
+    const ends = await Promise.all([...answered.values()].map((each) => judge(each, server.url, violations)));
+    judgeKeys([...answered.values()], violations);
+    await server.end('SIGTERM');
+    const spooled = readdirSync(join(directory, 'spool'));
+    if (spooled.length > 0) violations.push(`I5: left in the spool: ${spooled.join(' ')}`);
+    const left = await containersLeft(instance);
+    if (left !== '') violations.push(`I5: containers left: ${left}`);
+    const unknown = readdirSync(join(directory, 'state', 'executions')).filter((id) => !answered.has(id));
+    say(`${String(unknown.length)} directories of executions nobody was told of`);
+    const interrupted = ends.filter((kind) => kind === 'interrupted').length;
+    return { kills, answered: answered.size, interrupted, recoveryMsMax: Math.round(recoveryMsMax), violations };
+  } finally {
+    await server.end('SIGKILL');
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** What the server says of it in the end, held against what its client saw. */
+async function judge(told: Answered, url: string, violations: string[]): Promise<string | undefined> {
+  const { id } = told;
+  const wrong = (what: string) => violations.push(`${id}: ${what}`);
+  const response = await fetch(`${url}/api/v1/executions/${id}`);
+  if (response.status !== 200) {
+    wrong(`I1: answered, and now ${String(response.status)}`);
+    return undefined;
+  }
+  let end = (await response.json()) as Seen;
+  // Accepted by the last server that was killed, or by this one: it ends.
+  for (let tries = 0; end.outcome === undefined && tries < 200; tries += 1) {
+    await sleep(100);
+    end = (await (await fetch(`${url}/api/v1/executions/${id}`)).json()) as Seen;
+  }
+  const kind = end.outcome?.kind;
+  if (kind === undefined) wrong('I1: it has no end');
+  for (const seen of told.ends) {
+    if (JSON.stringify(seen.outcome) !== JSON.stringify(end.outcome)) wrong('I2: it had another end before');
+    if (seen.stdout !== undefined && seen.stdout !== end.stdout) wrong('I2: it had other output before');
+  }
+  const { stdout = '' } = end;
+  const expected = told.prints;
+  if (!expected.startsWith(stdout)) wrong(`I4: output that was never written: ${stdout.slice(0, 80)}`);
+  if (kind === 'exited' && stdout !== expected) wrong('I4: it exited, and output is missing');
+  const text = await (await fetch(`${url}/api/v1/executions/${id}/events`)).text();
+  const events = new Map<number, string>();
+  let last = { seq: 0, type: '' };
+  for (const line of text.split('\n').filter((each) => each !== '')) {
+    const event = JSON.parse(line) as { seq: number; type: string };
+    if (event.seq <= last.seq) wrong(`its events go from ${String(last.seq)} to ${String(event.seq)}`);
+    if (event.seq !== last.seq + 1 && kind !== 'interrupted') wrong(`a gap before event ${String(event.seq)}`);
+    if (['result', 'error'].includes(last.type)) wrong('I1: an event after the last');
+    events.set(event.seq, line);
+    last = event;
+  }
+  if (!['result', 'error'].includes(last.type)) wrong('I1: its events have no end');
+  for (const [seq, line] of told.events) {
+    const kept = events.get(seq);
+    if (kept === undefined ? kind !== 'interrupted' : kept !== line) wrong(`event ${String(seq)} is another now`);
+    if (seq > last.seq) wrong(`event ${String(seq)} was seen, and the last is ${String(last.seq)}`);
+  }
+  told.ends.push(end);
+  return kind;
+}
+
+/** I3: of the executions of a key, at most one was not interrupted. */
+function judgeKeys(all: readonly Answered[], violations: string[]): void {
+  const byKey = Map.groupBy(
+    all.filter(({ key }) => key !== undefined),
+    ({ key }) => key,
+  );
+  for (const [key, executions] of byKey) {
+    const whole = executions.filter(({ ends }) => ends.at(-1)?.outcome?.kind === 'exited');
+    if (whole.length > 1) violations.push(`I3: key ${String(key)} ran to its end ${String(whole.length)} times`);
+    const before = executions.slice(0, -1).filter(({ ends }) => ends.at(-1)?.outcome?.kind !== 'interrupted');
+    if (before.length > 0) violations.push(`I3: key ${String(key)} ran again after an end that is no interruption`);
+  }
+}
+
+async function containersLeft(instance: string): Promise<string> {
+  const docker = spawn('docker', ['ps', '-aq', '--filter', `label=pyexec.instance=${instance}`]);
+  let printed = '';
+  docker.stdout.setEncoding('utf8').on('data', (text: string) => (printed += text));
+  await once(docker, 'close');
+  return printed.trim();
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+class Server {
+  readonly url: string;
+  readonly #environment: Readonly<Record<string, string | undefined>>;
+  #child: ChildProcess | undefined;
+  #startedAt = 0;
+  #stderr = '';
+
+  constructor(directory: string, instance: string, port: number) {
+    this.url = `http://127.0.0.1:${String(port)}`;
+    mkdirSync(join(directory, 'spool'));
+    this.#environment = {
+      PATH: process.env['PATH'],
+      HOME: process.env['HOME'],
+      PYEXEC_PORT: String(port),
+      PYEXEC_INSTANCE: instance,
+      PYEXEC_STATE_DIR: join(directory, 'state'),
+      PYEXEC_SPOOL_DIR: join(directory, 'spool'),
+      PYEXEC_DEFAULT_IMAGE: 'pyexec/slim:latest',
+      PYEXEC_POOL_SIZE: '2',
+      PYEXEC_MAX_CONCURRENT: '4',
+      PYEXEC_CLEANUP_TTL: '86400',
+      PYEXEC_SHUTDOWN_GRACE: '20',
+      PYEXEC_LOG_LEVEL: 'fatal',
+    };
+  }
+
+  start(): void {
+    this.#startedAt = performance.now();
+    this.#stderr = '';
+    const child = spawn(process.execPath, ['src/main.ts'], {
+      cwd: ROOT,
+      env: this.#environment,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (this.#stderr += text));
+    this.#child = child;
+  }
+
+  /** Resolves with the ms it took to answer. */
+  async ready(): Promise<number> {
+    for (;;) {
+      const isUp = await fetch(`${this.url}/ready`).then(
+        ({ ok }) => ok,
+        () => false,
+      );
+      const tookMs = performance.now() - this.#startedAt;
+      if (isUp) return tookMs;
+      if (this.#child?.exitCode !== null) throw new Error(`the server does not start: ${this.#stderr}`);
+      if (tookMs > READY_TIMEOUT_MS) throw new Error('I8: the server does not recover');
+      await sleep(20);
+    }
+  }
+
+  async end(signal: NodeJS.Signals): Promise<void> {
+    const child = this.#child;
+    this.#child = undefined;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, 'exit');
+    child.kill(signal);
+    await exited;
+  }
+}
