@@ -176,7 +176,7 @@ export class Executions {
       const image = await this.#options.resolveImage(request.image, caller);
       const packages = this.#options.packages?.read(request, image.labels);
       const decided = decide(request, project, image, withinCaller(this.#options.policy, caller));
-      const plan = packages ? decided : await this.#withPreimports(decided, project);
+      const plan = packages ? decided : await this.#withPreimports(decided, request, project);
       // Draining may have begun meanwhile, and would not wait for a run it does not know.
       this.refuseIfDraining();
       const earlier = key && this.#earlier(key, caller);
@@ -252,8 +252,8 @@ export class Executions {
   }
 
   /** The plan in a sandbox that has imported already what the program imports, where there are such. */
-  async #withPreimports(plan: RunPlan, project: Project): Promise<RunPlan> {
-    const offers = mayUsePreimports(plan) ? this.#options.preimportsOffered(plan.shape) : [];
+  async #withPreimports(plan: RunPlan, request: RunRequest, project: Project): Promise<RunPlan> {
+    const offers = mayUsePreimports(plan, request) ? this.#options.preimportsOffered(plan.shape) : [];
     if (offers.length === 0) return plan;
     const imported = await importsAmong(new Set(offers.flat().map(topLevelOf)), project);
     return { ...plan, shape: { ...plan.shape, preimports: choosePreimports(offers, imported) } };

@@ -5,7 +5,7 @@
  * offer with the most modules it imports itself and, among those, with the fewest
  * it does not: these it could find in `sys.modules`, and nowhere else.
  */
-import type { RunPlan } from '../domain/plan.ts';
+import type { RunPlan, RunRequest } from '../domain/plan.ts';
 
 /** The name an import begins with. */
 export function topLevelOf(module: string): string {
@@ -30,7 +30,7 @@ export function choosePreimports(
  * Whether a plan runs in the waiting child with nothing that libraries read while
  * they are imported. The supervisor judges again, and starts a new interpreter.
  */
-export function mayUsePreimports({ entryPoint, environment, commandChain }: RunPlan): boolean {
+export function mayUsePreimports({ entryPoint, commandChain }: RunPlan, { environment }: RunRequest): boolean {
   return (
     entryPoint.kind === 'script' &&
     entryPoint.path.endsWith('.py') &&

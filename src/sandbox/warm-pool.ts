@@ -11,6 +11,7 @@
  */
 import type { SandboxShape } from '../domain/plan.ts';
 import type { Lease } from './cold-start.ts';
+import { threadsOf } from './supervisor/protocol.ts';
 import type { ContainerResources, DockerDaemon } from './docker-daemon.ts';
 
 /** How many members of a shape are kept: at rest `min`, up to `max` when runs found none ready. */
@@ -144,7 +145,8 @@ export class WarmPool {
   preimportsOffered(shape: SandboxShape): readonly (readonly string[])[] {
     const offered = [];
     for (const [key, { target }] of this.#shelves) {
-      const { preimports } = target.shape;
+      const { preimports, cpus } = target.shape;
+      if (threadsOf(cpus) !== threadsOf(shape.cpus)) continue;
       if (preimports.length > 0 && target.max > 0 && key === shapeKey({ ...shape, preimports }))
         offered.push(preimports);
     }

@@ -6,8 +6,15 @@ program's own, as if it had imported them. Where the program could have got
 something else from its import, the child says so and a new interpreter is started.
 """
 
-# Libraries start as many threads as the machine has cores; the run has its quota.
-THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+# Set for every run (policy/thread-counts.ts); the same values are there when libraries are imported.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "LOKY_MAX_CPU_COUNT",
+    "POLARS_MAX_THREADS",
+)
 # What libraries read in the current directory or in HOME, which is /work, when they are imported.
 READ_AT_IMPORT = frozenset(("matplotlibrc", ".matplotlib", ".config", ".local", ".pythonrc.py"))
 
@@ -28,16 +35,18 @@ class Preimports:
         for name in [name for name in sys.modules if name not in BASELINE_MODULES]:
             del sys.modules[name]
         os.environ.pop("HOSTNAME", None)
-        set_here = [name for name in THREAD_VARIABLES if name not in os.environ]
-        os.environ.update(dict.fromkeys(set_here, self.threads))
+        saved_variables = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, self.threads))
         os.chdir(WORK)
         saved = sys.argv, sys.path[0]
         sys.argv, sys.path[0] = ["main.py"], WORK
         problem = self.import_each()
         sys.argv, sys.path[0] = saved
         os.chdir("/")
-        for name in set_here:
+        for name, value in saved_variables.items():
             del os.environ[name]
+            if value is not None:
+                os.environ[name] = value
         for known in [known for known in sys.path_importer_cache if known == WORK or known.startswith(WORK + "/")]:
             del sys.path_importer_cache[known]
         self.modules = frozenset(sys.modules)
@@ -89,6 +98,12 @@ class Preimports:
     def read_said(descriptor):
         # Both copies of the write end are gone: this ends.
         return os.read(descriptor, 1000)
+
+    def were_other(self, environment):
+        """Whether the run sets variables that were not so when the modules were imported."""
+        return bool(self.names) and any(
+            name not in THREAD_VARIABLES or value != self.threads for name, value in environment.items()
+        )
 
     def could_differ(self, directory):
         """Whether an import of the program, from `directory`, could have meant a file of the project."""

@@ -190,7 +190,12 @@ export function supervisorCommand(): readonly string[] {
   return ['python3', '-c', bootstrap, ...inChild, source('rich_output'), ...SUPERVISOR_FILES.map(source)];
 }
 
+/** Threads a library starts under a quota; as policy/thread-counts.ts sets them for each run. */
+export function threadsOf(cpus: number): number {
+  return Math.max(1, Math.floor(cpus));
+}
+
 /** What preimports.py reads: the number of threads a library may start, then the modules. */
 export function preimportsArgument({ preimports, cpus }: Pick<SandboxShape, 'preimports' | 'cpus'>): string {
-  return [String(Math.max(1, Math.ceil(cpus))), ...preimports].join(' ');
+  return [String(threadsOf(cpus)), ...preimports].join(' ');
 }

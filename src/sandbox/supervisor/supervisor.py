@@ -43,7 +43,7 @@ def program_of(plan, environment):
         plan["commandChain"]
         or entry["kind"] == "module"
         # Read by libraries when they are imported, which has happened.
-        or (CHILD.preimports.names and plan["environment"])
+        or CHILD.preimports.were_other(plan["environment"])
         or any(name.startswith(("PYTHON", "LC_", "LANG", "MALLOC_", "GLIBC_")) for name in plan["environment"])
         or not entry["path"].endswith(".py")
         or not os.path.isfile(os.path.join(WORK, entry["path"]))

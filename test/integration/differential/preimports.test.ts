@@ -5,6 +5,8 @@
  */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { threadCounts } from '../../../src/policy/thread-counts.ts';
+import type { RunRequest } from '../../../src/domain/plan.ts';
 import { parseConfig } from '../../../src/config/config.ts';
 import type { Limits } from '../../../src/domain/limits.ts';
 import { PlainPython } from '../../support/differential-plain.ts';
@@ -84,9 +86,13 @@ async function inSandbox(program: string | Files, request = {}) {
   return { status: exit_code, stdout, stderr };
 }
 
-async function underPlain(program: string | Files, request = {}) {
+async function underPlain(program: string | Files, request: Partial<RunRequest> = {}) {
   const files = typeof program === 'string' ? { 'main.py': program } : program;
-  const ending = await plain.run(files, runRequest(request), openFiles);
+  const ending = await plain.run(
+    files,
+    runRequest({ ...request, environment: { ...threadCounts(1), ...request.environment } }),
+    openFiles,
+  );
   return { status: ending.status, stdout: ending.stdout.toString(), stderr: ending.stderr.toString() };
 }
 

@@ -1,5 +1,6 @@
 /** Which pre-imports a program gets. */
 import { describe, expect, test } from 'vitest';
+import type { RunRequest } from '../../../src/domain/plan.ts';
 import { choosePreimports, mayUsePreimports } from '../../../src/policy/preimports.ts';
 import { PLAN } from '../execution/plan-and-report.ts';
 
@@ -30,19 +31,30 @@ describe('choosing', () => {
 });
 
 describe('a plan that libraries could read from while they are imported, or that needs a new interpreter', () => {
+  const plan = { ...PLAN, entryPoint: { kind: 'script' as const, path: 'main.py' }, commandChain: [] };
+  const request: RunRequest = {
+    args: [],
+    stdin: new Uint8Array(),
+    environment: {},
+    limits: {},
+    onOverflow: 'truncate',
+    wantsNetwork: false,
+    preCommands: [],
+  };
+
+  test('what the service itself sets for every run is no hindrance', () => {
+    expect(mayUsePreimports({ ...plan, environment: { OMP_NUM_THREADS: '1' } }, request)).toBe(true);
+  });
+
+  test('variables of the request are', () => {
+    expect(mayUsePreimports(plan, { ...request, environment: { A: '' } })).toBe(false);
+  });
+
   test.each([
-    [{ environment: { A: '' } }],
     [{ commandChain: ['true'] }],
     [{ entryPoint: { kind: 'module' as const, name: 'main' } }],
     [{ entryPoint: { kind: 'script' as const, path: 'app' } }],
   ])('%j has none', (change) => {
-    const plain = {
-      ...PLAN,
-      entryPoint: { kind: 'script' as const, path: 'main.py' },
-      environment: {},
-      commandChain: [],
-    };
-    expect(mayUsePreimports(plain)).toBe(true);
-    expect(mayUsePreimports({ ...plain, ...change })).toBe(false);
+    expect(mayUsePreimports({ ...plan, ...change }, request)).toBe(false);
   });
 });
