@@ -138,7 +138,8 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
     },
     instance: config.PYEXEC_INSTANCE,
     concurrentStarts: Math.max(2, availableParallelism()),
-    lifetimeMsMax: policy.maxima.wall_ms + config.PYEXEC_POOL_MAX_AGE * 1000 + LIFETIME_MARGIN_MS,
+    lifetimeMsMax:
+      Math.max(policy.maxima.wall_ms, policy.inputs.wallMs) + config.PYEXEC_POOL_MAX_AGE * 1000 + LIFETIME_MARGIN_MS,
     observe: observeSandbox,
   });
   const pool = new WarmPool({

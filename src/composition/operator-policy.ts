@@ -31,6 +31,11 @@ export function operatorPolicy(config: Config): OperatorPolicy {
     network: config.PYEXEC_NETWORK_MODE,
     stdinBytesMax: config.PYEXEC_MAX_STDIN_MB * MIB,
     displays: { count: config.PYEXEC_DISPLAYS, bytes: config.PYEXEC_DISPLAY_MB * MIB },
+    inputs: {
+      count: config.PYEXEC_MAX_INPUTS,
+      wallMs: config.PYEXEC_MAX_INPUTS_TIMEOUT * 1000,
+      outputBytes: config.PYEXEC_MAX_INPUTS_OUTPUT_MB * MIB,
+    },
     artifacts: {
       files: config.PYEXEC_ARTIFACT_FILES,
       bytes: config.PYEXEC_ARTIFACT_MB * MIB,

@@ -8,6 +8,7 @@
  */
 import type { Artifact } from './artifacts.ts';
 import type { Display } from './displays.ts';
+import type { InputResult } from './inputs.ts';
 import type { ExecutionResult, QueuePlace } from './execution.ts';
 
 export type OutputStream = 'stdout' | 'stderr';
@@ -27,6 +28,8 @@ export type EventBody =
     }
   | { readonly type: 'truncated'; readonly stream: OutputStream; readonly omitted_bytes: number }
   | ({ readonly type: 'display' } & Display)
+  /** One of many inputs ended: in their order, each once. */
+  | ({ readonly type: 'input_result' } & InputResult)
   /** A file the run left; its content is fetched, or in the result. */
   | ({ readonly type: 'artifact' } & Artifact)
   | ({ readonly type: 'result' } & ExecutionResult)

@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Artifact, SkippedArtifact } from './artifacts.ts';
 import type { Display } from './displays.ts';
+import type { InputResult } from './inputs.ts';
 import type { Limits } from './limits.ts';
 import type { Outcome, Usage } from './outcome.ts';
 
@@ -107,4 +108,6 @@ export interface Execution extends ExecutionResult {
   readonly stderr_encoding?: 'base64';
   /** What the program showed, in order; absent where it showed nothing. */
   readonly displays?: readonly Display[];
+  /** Of a program with many inputs: what ended so far, in their order. */
+  readonly results?: readonly InputResult[];
 }

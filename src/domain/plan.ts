@@ -7,6 +7,7 @@
  */
 import type { ArtifactWish } from './artifacts.ts';
 import type { DisplayLimits } from './displays.ts';
+import type { InputsLimits, RunInputs } from './inputs.ts';
 import type { Limits, OverflowPolicy } from './limits.ts';
 import type { Webhook } from './webhook.ts';
 
@@ -47,6 +48,8 @@ export interface RunRequest {
   readonly priority?: Priority;
   /** Who is told when it has ended. */
   readonly webhook?: Webhook;
+  /** The program is run once for each, instead of once with `args` and `stdin`. */
+  readonly inputs?: RunInputs;
 }
 
 /** What a container is made of. Two plans of the same shape can use the same warm container. */
@@ -83,6 +86,8 @@ export interface RunPlan {
   readonly onOverflow: OverflowPolicy;
   /** Absent: what it shows is shown to nobody. */
   readonly displays?: DisplayLimits;
+  /** Absent: one run with `args` and `stdin`. `limits` hold for each input. */
+  readonly inputs?: RunInputs & { readonly limits: InputsLimits };
   /** Absent: nothing is collected. */
   readonly artifacts?: ArtifactWish;
 }

@@ -47,8 +47,9 @@ export function outcomeOf(
   }
 }
 
-function reportedOutcome(
-  report: Extract<Ending, { kind: 'reported' }>['report'],
+/** What one reported ending means. */
+export function reportedOutcome(
+  report: Pick<Extract<Ending, { kind: 'reported' }>['report'], 'cause' | 'exitCode' | 'signal' | 'oomKills' | 'cpuMs'>,
   { limits }: RunPlan,
   cancelReason: CancelReason,
 ): Outcome {

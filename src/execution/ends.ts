@@ -22,7 +22,8 @@ export function terminalEvent(result: ExecutionResult): EventBody {
   return { type: 'result', ...result };
 }
 
-export function withOutput(result: ExecutionResult, { stdout, stderr, displays }: CollectedOutput): Execution {
+export function withOutput(result: ExecutionResult, collected: CollectedOutput): Execution {
+  const { stdout, stderr, displays, results } = collected;
   return {
     ...result,
     stdout: stdout.text,
@@ -30,5 +31,6 @@ export function withOutput(result: ExecutionResult, { stdout, stderr, displays }
     stderr: stderr.text,
     ...(stderr.encoding ? { stderr_encoding: stderr.encoding } : {}),
     ...(displays.length > 0 ? { displays } : {}),
+    ...(results.length > 0 ? { results } : {}),
   };
 }

@@ -7,6 +7,7 @@
 import type { Artifact, ArtifactReport } from '../domain/artifacts.ts';
 import type { Display } from '../domain/displays.ts';
 import type { OutputStream } from '../domain/events.ts';
+import type { InputResult } from '../domain/inputs.ts';
 import {
   newExecutionId,
   type DoorForm,
@@ -172,6 +173,11 @@ export class ExecutionRecord {
   /** How many displays there was no room for. */
   displaysOmitted(count: number): void {
     this.#omittedDisplays = count;
+  }
+
+  /** Says how one of many inputs ended. */
+  inputEnded(result: InputResult): void {
+    this.#log.append({ type: 'input_result', ...result });
   }
 
   artifact(artifact: Artifact): void {

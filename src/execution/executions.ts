@@ -33,6 +33,7 @@ import { buffersPassed } from './buffer-garbage.ts';
 import { outcomeOf, programReportOf } from './ending-to-outcome.ts';
 import { ExecutionRecord, type RecordStorage } from './execution-record.ts';
 import { keyFor, mayRunAgain, refuseOtherRequest } from './idempotency.ts';
+import { InputResults } from './input-results.ts';
 import { importsAmong } from './program-imports.ts';
 import { RecordedExecution } from './recorded-execution.ts';
 import { recordEnd, recordWithoutOutput } from './record-end.ts';
@@ -354,6 +355,13 @@ export class Executions {
       new ArtifactIntake(plan.artifacts, this.#artifactFiles.create(record.id), (artifact) => {
         record.artifact(artifact);
       });
+    const inputs = new InputResults(
+      plan,
+      (result) => {
+        record.inputEnded(result);
+      },
+      () => record.cancelReason,
+    );
     const acceptedAt = performance.now();
     let lease: Lease | undefined;
     let layer: LayerLease | undefined;
@@ -379,11 +387,18 @@ export class Executions {
       const ending = await lease.sandbox.run(
         plan,
         project,
-        { ...this.#sink(record), ...(intake ? { artifacts: intake } : {}) },
+        {
+          ...this.#sink(record),
+          ...(intake ? { artifacts: intake } : {}),
+          inputEnded: (ending) => {
+            inputs.ended(ending);
+          },
+        },
         cancellation,
       );
       await record.outputWritten();
       ended = outcomeOf(ending, plan, record.cancelReason);
+      if (plan.inputs) ended = { ...ended, outcome: inputs.finish(ending, ended.outcome) };
       told = programReportOf(ending);
       if (ending.kind === 'reported') record.displaysOmitted(ending.report.omittedDisplays ?? 0);
     } catch (error) {

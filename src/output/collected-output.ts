@@ -7,6 +7,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { Display } from '../domain/displays.ts';
 import type { ExecutionEvent, OutputStream } from '../domain/events.ts';
+import type { InputResult } from '../domain/inputs.ts';
 import { linesOf, typeOf } from './event-lines.ts';
 import { orphanedBytes, unfinishedBytes } from './utf8-stream.ts';
 
@@ -17,13 +18,16 @@ export interface CollectedStream {
 
 export type CollectedOutput = Readonly<Record<OutputStream, CollectedStream>> & {
   readonly displays: readonly Display[];
+  /** Of a program with many inputs. */
+  readonly results: readonly InputResult[];
 };
 
-const OF_INTEREST: ReadonlySet<string> = new Set(['stdout', 'stderr', 'truncated', 'display']);
+const OF_INTEREST: ReadonlySet<string> = new Set(['stdout', 'stderr', 'truncated', 'display', 'input_result']);
 
 export async function collectOutput(source: AsyncIterable<{ readonly bytes: Buffer }>): Promise<CollectedOutput> {
   const streams = { stdout: new Collector(), stderr: new Collector() };
   const displays: Display[] = [];
+  const results: InputResult[] = [];
   for await (const { bytes } of source) {
     for (const line of linesOf(bytes)) {
       if (!OF_INTEREST.has(typeOf(line))) continue;
@@ -34,10 +38,13 @@ export async function collectOutput(source: AsyncIterable<{ readonly bytes: Buff
       else if (event.type === 'display') {
         const { data, metadata, truncated } = event;
         displays.push({ data, ...(metadata ? { metadata } : {}), ...(truncated ? { truncated } : {}) });
+      } else if (event.type === 'input_result') {
+        const { seq: _seq, t_ms: _tMs, type: _type, ...result } = event;
+        results.push(result);
       }
     }
   }
-  return { stdout: streams.stdout.collected(), stderr: streams.stderr.collected(), displays };
+  return { stdout: streams.stdout.collected(), stderr: streams.stderr.collected(), displays, results };
 }
 
 class Collector {

@@ -8,6 +8,7 @@
 import type { ArtifactLimits } from '../domain/artifacts.ts';
 import type { DisplayLimits } from '../domain/displays.ts';
 import { ServiceError } from '../domain/errors.ts';
+import type { InputsLimits, RunInputs } from '../domain/inputs.ts';
 import type { LimitName, Limits } from '../domain/limits.ts';
 import type { EntryPoint, RunPlan, RunRequest, SandboxShape } from '../domain/plan.ts';
 import type { Project } from '../domain/project.ts';
@@ -24,6 +25,7 @@ export interface OperatorPolicy {
   /** Docker network for runs that may use one; `none` when none may. */
   readonly network: string;
   readonly stdinBytesMax: number;
+  readonly inputs: InputsLimits;
   /** Absent: nothing a run leaves behind is ever collected. */
   readonly artifacts?: ArtifactLimits;
   /** Absent: nothing a run shows is ever taken. */
@@ -42,6 +44,8 @@ const MINIMA: Limits = {
   cpus: 0.05,
 };
 
+/** The sandbox keeps the project, to restore it between inputs. */
+const INPUTS_TAR_BYTES_MAX = 8 << 20;
 const ARGUMENT_BYTES_MAX = 120 << 10;
 const ARGUMENTS_BYTES_MAX = 1 << 20;
 
@@ -116,6 +120,43 @@ function checkArguments(args: readonly string[]): void {
   }
 }
 
+/**
+ * Many inputs are what one process after the other is forked for, from one project.
+ * @throws {ServiceError} invalid_request, body_too_large, project_too_large.
+ */
+function checkInputs(request: RunRequest, project: Project, policy: OperatorPolicy): RunInputs {
+  const { inputs = { list: [], stopOnFailure: false } } = request;
+  const refuse = (reason: string, maximum?: number) =>
+    new ServiceError('invalid_request', reason, {
+      members: { field: 'inputs', ...(maximum === undefined ? {} : { maximum }) },
+    });
+  if (inputs.list.length === 0) throw refuse('There are no inputs.');
+  const { count } = policy.inputs;
+  if (inputs.list.length > count) throw refuse(`There may be at most ${String(count)} inputs.`, count);
+  if (request.args.length > 0 || request.stdin.length > 0) {
+    throw refuse('Arguments and stdin are said for each of the inputs, not beside them.');
+  }
+  if (request.preCommands.length > 0) throw refuse('Commands before the program cannot be had with many inputs.');
+  if (project.tarBytes > INPUTS_TAR_BYTES_MAX) {
+    throw new ServiceError(
+      'project_too_large',
+      `A project with many inputs may have at most ${String(INPUTS_TAR_BYTES_MAX)} bytes.`,
+      { members: { maximum: INPUTS_TAR_BYTES_MAX } },
+    );
+  }
+  let stdinBytes = 0;
+  for (const { args, stdin } of inputs.list) {
+    checkArguments(args);
+    stdinBytes += stdin.length;
+  }
+  if (stdinBytes > policy.stdinBytesMax) {
+    throw new ServiceError('body_too_large', `All stdin may be at most ${String(policy.stdinBytesMax)} bytes.`, {
+      members: { field: 'inputs', maximum: policy.stdinBytesMax },
+    });
+  }
+  return inputs;
+}
+
 /** The shape of a request that asks for nothing special: what is worth keeping warm. */
 export function defaultShape(
   image: { readonly reference: string; readonly id: string },
@@ -165,7 +206,8 @@ export function decide(
     request.preCommands.length > 0 || request.toleratesMissingEntryPoint === true,
   );
   checkArguments(request.args);
-  const artifacts = artifactWish(request.artifacts, policy.artifacts);
+  // What one input leaves is gone before the next.
+  const artifacts = request.inputs ? undefined : artifactWish(request.artifacts, policy.artifacts);
   return {
     shape: shapeOf(limits, image, policy, request.wantsNetwork),
     entryPoint,
@@ -177,6 +219,9 @@ export function decide(
     limits,
     onOverflow: request.onOverflow,
     ...(artifacts ? { artifacts } : {}),
-    ...(request.wantsDisplays && policy.displays && policy.displays.count > 0 ? { displays: policy.displays } : {}),
+    ...(request.wantsDisplays && !request.inputs && policy.displays && policy.displays.count > 0
+      ? { displays: policy.displays }
+      : {}),
+    ...(request.inputs ? { inputs: { ...checkInputs(request, project, policy), limits: policy.inputs } } : {}),
   };
 }

@@ -12,6 +12,7 @@ import type { Duplex } from 'node:stream';
 import type { Display } from '../domain/displays.ts';
 import { ServiceError } from '../domain/errors.ts';
 import type { OutputStream } from '../domain/events.ts';
+import type { RunInput } from '../domain/inputs.ts';
 import type { RunPlan, SandboxShape } from '../domain/plan.ts';
 import type { Project } from '../domain/project.ts';
 import { AttachDemultiplexer } from './attach-demultiplexer.ts';
@@ -26,11 +27,13 @@ import {
   FrameDecoder,
   parseExit,
   parseHello,
+  parseInputExit,
   parseOmitted,
   parseRefused,
   PROTOCOL_VERSION,
   ProtocolError,
   type ExitReport,
+  type InputExitReport,
   type Frame,
 } from './supervisor/protocol.ts';
 
@@ -61,8 +64,17 @@ export interface RunSink {
   output(stream: OutputStream, data: Buffer): void | Promise<void>;
   omitted(stream: OutputStream, bytes: number): void;
   display(display: Display): void;
+  /** One of many inputs ended; their output comes with it and not by `output`. */
+  readonly inputEnded?: (ending: InputEnding) => void;
   /** The files the run left, one after the other: a header, then `size` bytes. Absent: nobody takes any. */
   readonly artifacts?: ArtifactSink;
+}
+
+/** How one of many inputs ended, as observed. */
+export interface InputEnding {
+  readonly report: InputExitReport;
+  readonly stdout: Buffer;
+  readonly stderr: Buffer;
 }
 
 /** How the run ended, as observed. */
@@ -72,6 +84,14 @@ export type Ending =
   | { readonly kind: 'out_of_memory' }
   /** The host had to end the container, because the supervisor did not. */
   | { readonly kind: 'backstop'; readonly cause: 'wall_ms' | 'cancelled'; readonly wallMs: number };
+
+/** One of many inputs: the length of its arguments, the arguments, its stdin. */
+function inputFrame({ args, stdin }: RunInput): Buffer {
+  const head = Buffer.from(JSON.stringify(args));
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(head.length);
+  return encodeFrame(FRAME.INPUT, Buffer.concat([length, head, stdin]));
+}
 
 type Waiter = { readonly resolve: (frame: Frame | undefined) => void };
 
@@ -198,7 +218,7 @@ export class Sandbox {
       signal.addEventListener('abort', cancel, { once: true });
       const ending = this.#relay(plan, sink, () => {
         const graceMs = BACKSTOP_GRACE_MS + (plan.artifacts ? ARTIFACT_GRACE_MS : 0);
-        timers.push(setTimeout(endByForce, plan.limits.wall_ms + graceMs, 'wall_ms'));
+        timers.push(setTimeout(endByForce, (plan.inputs?.limits.wallMs ?? plan.limits.wall_ms) + graceMs, 'wall_ms'));
       });
       ending.catch(() => undefined);
       await this.#send(plan, project, signal);
@@ -236,11 +256,22 @@ export class Sandbox {
       onOverflow,
       artifacts: plan.artifacts ?? null,
       displays: plan.displays ?? null,
+      inputs: plan.inputs
+        ? {
+            stopOnFailure: plan.inputs.stopOnFailure,
+            wallMs: plan.inputs.limits.wallMs,
+            outputBytes: plan.inputs.limits.outputBytes,
+          }
+        : null,
     });
     const bytes = request.length + project.tarBytes + plan.stdin.length + SMALL_RUN_BYTES;
     const writer = new FrameWriter(Math.min(WRITE_BYTES, bytes), (data) => this.#write(data));
     const isOver = () => this.#ended || signal.aborted;
     await writer.frame(request);
+    for (const input of plan.inputs?.list ?? []) {
+      if (isOver()) break;
+      await writer.frame(inputFrame(input));
+    }
     for (let position = 0; position < project.tarBytes && !isOver();) {
       const at = position;
       position += await writer.payload(FRAME.ARCHIVE, (room) => project.readInto(room, at));
@@ -260,7 +291,9 @@ export class Sandbox {
 
   /** Passes frames on until the exit frame; undefined when the container fell silent before it. */
   async #relay(plan: RunPlan, sink: RunSink, onStarted: () => void): Promise<ExitReport | undefined> {
-    const received = { stdout: 0, stderr: 0 };
+    let received = { stdout: 0, stderr: 0 };
+    let ofInput: { stdout: Buffer[]; stderr: Buffer[] } = { stdout: [], stderr: [] };
+    let inputsEnded = 0;
     let hasStarted = false;
     const shown = { count: 0, bytes: 0 };
     const artifacts = new ArtifactFrames(plan, sink.artifacts, this.#token);
@@ -280,13 +313,18 @@ export class Sandbox {
           if (!hasStarted || received[stream] > plan.limits.output_bytes + OUTPUT_SLACK_BYTES) {
             throw new ProtocolError(`unexpected ${stream}`);
           }
+          if (plan.inputs) {
+            ofInput[stream].push(frame.payload);
+            break;
+          }
           const slow = sink.output(stream, frame.payload);
           if (slow) await slow;
           break;
         }
         case FRAME.OMITTED: {
           const { stream, bytes } = parseOmitted(frame);
-          sink.omitted(stream, bytes);
+          if (plan.inputs) ofInput[stream].push(Buffer.from(`\n[... ${String(bytes)} bytes omitted ...]\n`));
+          else sink.omitted(stream, bytes);
           break;
         }
         case FRAME.DISPLAY: {
@@ -308,6 +346,17 @@ export class Sandbox {
           const { code, detail } = parseRefused(frame);
           if (code === 'project_too_large') throw new ServiceError('project_too_large', detail);
           throw new SandboxBroken(detail);
+        }
+        case FRAME.INPUT_EXIT: {
+          const report = parseInputExit(frame);
+          const isNext = report.index === inputsEnded && inputsEnded < (plan.inputs?.list.length ?? 0);
+          if (!isNext || report.token !== this.#token) throw new ProtocolError('an unexpected end of an input');
+          const [stdout, stderr] = [Buffer.concat(ofInput.stdout), Buffer.concat(ofInput.stderr)];
+          sink.inputEnded?.({ report, stdout, stderr });
+          inputsEnded += 1;
+          received = { stdout: 0, stderr: 0 };
+          ofInput = { stdout: [], stderr: [] };
+          break;
         }
         case FRAME.EXIT: {
           const report = parseExit(frame);

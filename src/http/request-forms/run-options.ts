@@ -75,8 +75,24 @@ export function toAskedRun(options: RunOptions, spelling: Spelling = (path) => p
     wantsDisplays: options.displays ?? true,
     ...(options.eval_last_expr ? { wantsLastValue: true } : {}),
     ...artifactsOf(options),
+    ...inputsOf(options, spelling),
   };
   return { run, detach: options.detach ?? false };
+}
+
+function inputsOf({ inputs, stop_on_failure = false }: RunOptions, spelling: Spelling): Pick<RunRequest, 'inputs'> {
+  if (inputs === undefined) {
+    if (stop_on_failure) throw invalidField(spelling('stop_on_failure'), 'needs "inputs"');
+    return {};
+  }
+  const list = inputs.map((input, index) => {
+    const field = `inputs.${String(index)}.stdin_base64`;
+    if (input.stdin !== undefined && input.stdin_base64 !== undefined) {
+      throw invalidField(field, 'says what "stdin" says already; give one of them');
+    }
+    return { args: input.args ?? [], stdin: stdinOf(input, () => field) };
+  });
+  return { inputs: { list, stopOnFailure: stop_on_failure } };
 }
 
 function artifactsOf({ artifacts = true, artifacts_inline_bytes = 0 }: RunOptions): Pick<RunRequest, 'artifacts'> {
@@ -111,7 +127,7 @@ function requirementsOf({ requirements, requirements_txt }: RunOptions, spelling
   return asked === '-' && requirements === undefined ? '' : (requirements ?? requirements_txt ?? '');
 }
 
-function stdinOf(options: RunOptions, spelling: Spelling): Uint8Array {
+function stdinOf(options: Pick<RunOptions, 'stdin' | 'stdin_base64'>, spelling: Spelling): Uint8Array {
   if (options.stdin_base64 === undefined) return Buffer.from(options.stdin ?? '', 'utf8');
   return decodeBase64(options.stdin_base64, spelling('stdin_base64'));
 }

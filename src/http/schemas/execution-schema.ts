@@ -135,6 +135,20 @@ const resultShape = {
   artifacts_skipped: artifactsSkipped.optional(),
 };
 
+const inputResultShape = {
+  index: count,
+  exit_code: z.int(),
+  outcome: z
+    .looseObject({ kind: z.string() })
+    .meta({ description: 'As of an execution, or `not_run` with a `reason`.' }),
+  usage: usage.optional(),
+  stdout: z.string(),
+  stdout_encoding: z.literal('base64').optional(),
+  stderr: z.string(),
+  stderr_encoding: z.literal('base64').optional(),
+  omitted: z.looseObject({ stdout: count, stderr: count }).optional(),
+};
+
 export const executionSchema = z
   .looseObject({
     ...resultShape,
@@ -143,6 +157,10 @@ export const executionSchema = z
     stderr: z.string().optional(),
     stderr_encoding: z.literal('base64').optional().meta({ description: 'Present when stderr was not UTF-8.' }),
     displays: z.array(display).optional().meta({ description: 'What the program showed, in order.' }),
+    results: z
+      .array(z.looseObject(inputResultShape))
+      .optional()
+      .meta({ description: 'Of a program with many inputs: how each ended, in their order.' }),
   })
   .meta({ id: 'Execution', description: 'An execution with the output collected so far.' });
 
@@ -173,6 +191,7 @@ export const eventSchema = z
     }),
     z.looseObject({ ...envelope, type: z.literal('display'), ...displayShape }),
     z.looseObject({ ...envelope, type: z.literal('artifact'), ...artifactShape }),
+    z.looseObject({ ...envelope, type: z.literal('input_result'), ...inputResultShape }),
     z.looseObject({ ...envelope, type: z.literal('result'), ...resultShape }),
     z.looseObject({ ...envelope, type: z.literal('error'), code: z.string(), detail: z.string(), ...resultShape }),
   ])

@@ -76,6 +76,20 @@ export const runOptionsShape = {
   priority: z.enum(['low', 'normal', 'high']).optional().meta({
     description: 'Which of your own runs goes first where they wait. Default: normal.',
   }),
+  inputs: z
+    .array(
+      z.strictObject({
+        args: z.array(text).optional().meta({ description: 'sys.argv[1:] for this input.' }),
+        stdin: text.optional(),
+        stdin_base64: z.string().optional(),
+      }),
+    )
+    .min(1)
+    .optional()
+    .meta({ description: 'Runs the program once for each, one after the other, in one sandbox. JSON only.' }),
+  stop_on_failure: z.boolean().optional().meta({
+    description: 'Whether the inputs after one that did not exit with 0 are left out. Default: false.',
+  }),
   pre_commands: z
     .array(text)
     .optional()

@@ -173,9 +173,86 @@ class Child:
     def wait_for_program(self):
         """Waits, becomes what the program expects, returns its opened file (a FILE pointer)."""
         try:
+            if os.read(GO_DESCRIPTOR, 1) == b"S":
+                self.fork_for_inputs()
+                os.read(GO_DESCRIPTOR, 1)
             return self.prepare(marshal.loads(self.read_all(GO_DESCRIPTOR)))
         except BaseException as problem:
             self.fail(problem)
+
+    def fork_for_inputs(self):
+        """Forks a process whenever PID 1 asks; returns in each of them, never in this one.
+
+        A fork from here has no frame of ours below it either. The process in the middle ends
+        at once, so that the program is PID 1's own child.
+        """
+        import _socket
+
+        set_dumpable(0)
+        scheduling = self.scheduling()
+        control = _socket.socket(fileno=GO_DESCRIPTOR)
+        while True:
+            asked, passed, _, _ = control.recvmsg(1, 64)
+            if not asked:
+                os._exit(0)
+            if asked == b"K":
+                control.send(b"k" if self.end_all_others() else b"?")
+                continue
+            rights = passed[0][2]
+            descriptors = [int.from_bytes(rights[at : at + 4], sys.byteorder) for at in (0, 4, 8, 12)]
+            if self.scheduling() != scheduling:
+                control.send(bytes(5))
+                continue
+            middle = os.fork()
+            if middle:
+                os.waitpid(middle, 0)
+                control.send(b"d")
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                continue
+            pid = os.fork()
+            if pid:
+                control.send(pid.to_bytes(4, "big"))
+                os._exit(0)
+            control.detach()
+            self.take_input(descriptors)
+            return
+
+    @staticmethod
+    def scheduling():
+        return os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0), os.sched_getscheduler(0)
+
+    @staticmethod
+    def end_all_others():
+        """Ends all processes but PID 1 and this one; whether there are none left, zombies included."""
+        for _ in range(4000):
+            try:
+                os.kill(-1, _signal.SIGKILL)
+            except ProcessLookupError:
+                return True
+            except OSError:
+                pass
+            time.sleep(0.0005)
+        return False
+
+    def take_input(self, descriptors):
+        """In the process of an input: the descriptors are where a single program's child has them."""
+        os.setsid()
+        stdin, stdout, stderr, go = descriptors
+        os.dup2(stdout, 1)
+        os.dup2(stderr, 2)
+        os.dup2(go, GO_DESCRIPTOR, inheritable=False)
+        os.dup2(stdin, GO_DESCRIPTOR + 1, inheritable=False)
+        os.closerange(GO_DESCRIPTOR + 3, 256)
+        set_dumpable(1)
+        try:
+            with open("/proc/self/oom_score_adj", "w") as file:
+                file.write("1000")
+        except OSError:
+            pass
+        numbers = sys.modules.get("numpy.random")
+        if numbers is not None:
+            numbers.seed()
 
     @staticmethod
     def read_all(descriptor):

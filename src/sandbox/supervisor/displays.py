@@ -59,6 +59,8 @@ class Displays:
         if not wish:
             self.epoll.close()
             self.listener.close()
+            # The number will be another descriptor's.
+            self.descriptor = -1
 
     def serve(self):
         """Takes what there is. To be called when the descriptor is readable."""

@@ -132,9 +132,29 @@ const exitSchema = z
     details: z.tuple([z.string().max(20_000), z.int().nonnegative()]).nullish(),
     omittedDisplays: z.int().nonnegative().optional(),
     omittedBytes: z.object({ stdout: z.number().nonnegative(), stderr: z.number().nonnegative() }),
+    /** Of many inputs: why those that are left could not be run. */
+    damage: z.string().max(400).nullish(),
   })
   // An end without a reason would have to be made up.
   .refine(({ exitCode, signal, cause }) => exitCode !== null || signal !== null || cause !== null);
+
+/** How one of many inputs ended. */
+const inputExitSchema = z
+  .object({
+    token: z.string().max(100),
+    index: z.int().nonnegative(),
+    exitCode: z.int().min(0).max(255).nullable(),
+    signal: z.int().min(1).max(64).nullable(),
+    cause: z.enum(['wall_ms', 'cpu_ms', 'output_bytes', 'cancelled']).nullable(),
+    wallMs: z.number().nonnegative(),
+    cpuMs: z.number().nonnegative(),
+    oomKills: z.number().nonnegative().nullable(),
+    totalBytes: z.object({ stdout: z.number().nonnegative(), stderr: z.number().nonnegative() }),
+    omittedBytes: z.object({ stdout: z.number().nonnegative(), stderr: z.number().nonnegative() }),
+  })
+  .refine(({ exitCode, signal, cause }) => exitCode !== null || signal !== null || cause !== null);
+
+export type InputExitReport = z.infer<typeof inputExitSchema>;
 
 export type ExitReport = z.infer<typeof exitSchema>;
 
@@ -156,6 +176,7 @@ export const parseOmitted = (frame: Frame) => parseJson(omittedSchema, frame);
 export const parseArtifact = (frame: Frame) => parseJson(artifactSchema, frame);
 export const parseArtifactsSkipped = (frame: Frame) => parseJson(artifactsSkippedSchema, frame);
 export const parseRefused = (frame: Frame) => parseJson(refusedSchema, frame);
+export const parseInputExit = (frame: Frame) => parseJson(inputExitSchema, frame);
 export const parseExit = (frame: Frame) => parseJson(exitSchema, frame);
 
 /** What runs in PID 1 and in the child it forks at the end of the last of them. */
@@ -166,6 +187,7 @@ const SUPERVISOR_FILES = [
   'unpacker',
   'program_output',
   'accounting',
+  'inputs',
   'artifacts',
   'displays',
   'supervisor',

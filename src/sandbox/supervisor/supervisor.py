@@ -77,6 +77,13 @@ class Run:
         self.stdin = bytearray()
         self.cause = None
         self.status = None
+        self.process = CHILD
+        # With many inputs: each as (args, stdin), the project to restore, and what the current one may use.
+        self.inputs = []
+        self.archive = bytearray()
+        self.damage = None
+        self.stdin_open = False
+        self.total_bytes = None
 
     def receive_project(self, poller):
         """Collects plan, project and stdin until the host says RELEASE."""
@@ -89,6 +96,11 @@ class Run:
                     self.unpacker.remembers = self.plan["artifacts"] is not None
                 elif kind == FRAME_TYPES["ARCHIVE"]:
                     self.unpacker.feed(payload)
+                    if self.plan["inputs"]:
+                        self.archive += payload
+                elif kind == FRAME_TYPES["INPUT"]:
+                    length = int.from_bytes(payload[:4], "big")
+                    self.inputs.append((json.loads(payload[4 : 4 + length]), payload[4 + length :]))
                 elif kind == FRAME_TYPES["STDIN"]:
                     self.stdin += payload
                 elif kind == FRAME_TYPES["RELEASE"]:
@@ -120,11 +132,52 @@ class Run:
 
     def go(self):
         self.displays.begin(self, self.plan["displays"])
-        program = marshal.dumps(dict(program_of(self.plan, self.environment()), rlimits=self.rlimits()))
+        program = b"P" + marshal.dumps(dict(program_of(self.plan, self.environment()), rlimits=self.rlimits()))
         view = memoryview(program)
         while view:
-            view = view[os.write(CHILD.go, view) :]
-        os.close(CHILD.go)
+            view = view[os.write(self.process.go, view) :]
+        os.close(self.process.go)
+
+    def begin(self, process, given, wall_ms, output_bytes):
+        """Makes the next input's process the one that is run."""
+        args, stdin = given
+        limits = dict(self.plan["limits"], wall_ms=wall_ms)
+        limits["output_bytes"] = min(limits["output_bytes"], max(1, output_bytes))
+        self.plan = dict(self.plan, args=args, limits=limits)
+        self.process, self.status, self.stdin = process, None, stdin
+        self.cause = None
+
+    def read_what_is_there(self):
+        """Reads what the pipes hold, as far as the host takes it."""
+        give_up = time.monotonic() + REAP_GRACE_S
+        for stream in self.streams:
+            while stream.open and time.monotonic() < give_up:
+                if self.host.outgoing_bytes >= OUTGOING_BYTES_MAX:
+                    self.host.flush(time.monotonic() + 0.1)
+                elif not stream.read():
+                    break
+
+    def close_process(self):
+        if self.stdin_open:
+            os.close(self.process.stdin_write)
+
+    def report_input(self, index, cpu_ms, kills, omitted):
+        status = self.status
+        self.host.send_json(
+            "INPUT_EXIT",
+            {
+                "token": self.plan["token"],
+                "index": index,
+                "exitCode": os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None,
+                "signal": os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None,
+                "cause": self.cause,
+                "wallMs": self.wall_ms,
+                "cpuMs": cpu_ms,
+                "oomKills": kills,
+                "totalBytes": {stream.name: stream.total for stream in self.streams},
+                "omittedBytes": omitted,
+            },
+        )
 
     def relay(self):
         """Passes bytes both ways until the program's first process has ended or a limit is met."""
@@ -135,13 +188,13 @@ class Run:
         watches_cpu = limits["cpu_ms"] < limits["wall_ms"] * limits["cpus"]
         cpu_before = cgroup_cpu_ms() if watches_cpu else None
         self.streams = [
-            OutputStream("stdout", CHILD.stdout_read, host, limits["output_bytes"]),
-            OutputStream("stderr", CHILD.stderr_read, host, limits["output_bytes"]),
+            OutputStream("stdout", self.process.stdout_read, host, limits["output_bytes"]),
+            OutputStream("stderr", self.process.stderr_read, host, limits["output_bytes"]),
         ]
-        os.set_blocking(CHILD.stdin_write, False)
+        os.set_blocking(self.process.stdin_write, False)
         stdin = memoryview(bytes(self.stdin))
         self.stdin = bytearray()
-        stdin_open = True
+        self.stdin_open = True
         while True:
             self.reap()
             if self.status is not None or self.cause:
@@ -157,16 +210,16 @@ class Run:
                 if used is not None and cpu_before is not None and used - cpu_before >= limits["cpu_ms"]:
                     self.cause = "cpu_ms"
                     break
-            if stdin_open and not stdin:
-                os.close(CHILD.stdin_write)
-                stdin_open = False
+            if self.stdin_open and not stdin:
+                os.close(self.process.stdin_write)
+                self.stdin_open = False
             poller = select.poll()
             poller.register(WAKE_READ, select.POLLIN)
             poller.register(0, select.POLLIN)
             if host.outgoing:
                 poller.register(1, select.POLLOUT)
-            if stdin_open:
-                poller.register(CHILD.stdin_write, select.POLLOUT)
+            if self.stdin_open:
+                poller.register(self.process.stdin_write, select.POLLOUT)
             if host.outgoing_bytes < OUTGOING_BYTES_MAX:
                 for stream in self.streams:
                     if stream.open:
@@ -186,9 +239,9 @@ class Run:
                     host.pump()
                 elif descriptor == self.displays.descriptor:
                     self.displays.serve()
-                elif stdin_open and descriptor == CHILD.stdin_write:
+                elif self.stdin_open and descriptor == self.process.stdin_write:
                     try:
-                        stdin = stdin[os.write(CHILD.stdin_write, stdin[:PIPE_READ_BYTES]) :]
+                        stdin = stdin[os.write(self.process.stdin_write, stdin[:PIPE_READ_BYTES]) :]
                     except BlockingIOError:
                         pass
                     except OSError:
@@ -224,7 +277,7 @@ class Run:
                 return False
             if pid == 0:
                 return True
-            if pid == CHILD.pid:
+            if pid == self.process.pid:
                 self.status = status
 
     def end_everything(self):
@@ -272,9 +325,10 @@ class Run:
                 "value": value and value[0],
                 "exception": exception and {"type": exception[0][:200], "line": exception[1] or None},
                 "details": CHILD.read_note(DETAIL_NOTE),
-                "totalBytes": {stream.name: stream.total for stream in self.streams},
+                "totalBytes": self.total_bytes or {stream.name: stream.total for stream in self.streams},
                 "omittedBytes": self.omitted_bytes,
                 "omittedDisplays": self.displays.omitted,
+                "damage": self.damage,
             },
         )
 
@@ -311,7 +365,8 @@ def supervise():
     poller.register(0, select.POLLIN)
     try:
         run.receive_project(poller)
-        run.go()
+        if not run.plan["inputs"]:
+            run.go()
     except Refused as refusal:
         host.send_json("REFUSED", {"code": refusal.code, "detail": str(refusal)})
         host.flush(time.monotonic() + REAP_GRACE_S)
@@ -324,6 +379,16 @@ def supervise():
         host.flush(time.monotonic() + REAP_GRACE_S)
         return
     host.send("STARTED")
+    if run.plan["inputs"]:
+        run.omitted_bytes = {"stdout": 0, "stderr": 0}
+        run_inputs(run)
+        # How the inputs ended was told; the whole ended because it was at its end.
+        run.status = 0
+        if run.cause != "cancelled":
+            run.cause = None
+        run.report()
+        host.flush(time.monotonic() + 30)
+        return
     run.relay()
     is_over = run.end_everything()
     run.omitted_bytes = {stream.name: stream.finish() for stream in run.streams}

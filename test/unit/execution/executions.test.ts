@@ -37,6 +37,7 @@ function setup(run: Run, change: Partial<ExecutionsOptions> = {}, queueMax = 2) 
       runtime: 'runc',
       network: 'none',
       stdinBytesMax: 10,
+      inputs: { count: 3, wallMs: 60_000, outputBytes: 1 << 20 },
     },
     slots,
     store,

@@ -34,6 +34,7 @@ const POLICY: OperatorPolicy = {
   runtime: 'runc',
   network: 'none',
   stdinBytesMax: 1000,
+  inputs: { count: 3, wallMs: 60_000, outputBytes: 1 << 20 },
 };
 
 const PROJECT: Project = {

@@ -21,6 +21,7 @@ const policy: OperatorPolicy = {
   runtime: 'runc',
   network: 'none',
   stdinBytesMax: 1,
+  inputs: { count: 3, wallMs: 60_000, outputBytes: 1 << 20 },
 };
 const caller = (more: Partial<Caller>): Caller => ({ id: 'c', scopes: new Set(['run']), ...more });
 

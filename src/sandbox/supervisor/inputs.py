@@ -1,0 +1,211 @@
+"""One program, many inputs: every input in a process of its own, everything else as new in between.
+
+The processes are forked by the waiting child, which ran no foreign code and never
+learns of an input: PID 1's memory, with the token and all inputs in it, is never
+copied into a program. Part of PID 1's one namespace.
+"""
+
+import ctypes
+import os
+import select
+import time
+
+TEMPLATE_GRACE_S = 5.0
+SWEPT = ("/work", "/tmp", "/dev/shm")
+
+
+class Damaged(Exception):
+    """The next input could not find what the first one found."""
+
+
+class InputProcess:
+    """The process of one input and PID 1's ends of its pipes; what CHILD is for a single run."""
+
+    def __init__(self, template):
+        stdin_read, self.stdin_write = os.pipe()
+        self.stdout_read, stdout_write = os.pipe()
+        self.stderr_read, stderr_write = os.pipe()
+        go_read, self.go = socket_pair()
+        theirs = (stdin_read, stdout_write, stderr_write, go_read)
+        try:
+            self.pid = template.fork(theirs)
+        finally:
+            for descriptor in theirs:
+                os.close(descriptor)
+
+
+class Template:
+    """The waiting child, made to fork one process after the other instead of running a program itself."""
+
+    def __init__(self):
+        import _socket
+
+        self.scheduling = self.own_scheduling()
+        self.rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)
+        try:
+            with open("/proc/self/oom_score_adj") as mine, open("/proc/%d/oom_score_adj" % CHILD.pid, "w") as file:
+                file.write(mine.read())
+        except OSError:
+            pass
+        self.socket = _socket.socket(fileno=CHILD.go)
+        self.socket.send(b"S")
+
+    @staticmethod
+    def own_scheduling():
+        return os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0), os.sched_getscheduler(0)
+
+    def fork(self, descriptors):
+        """The pid of a new process, PID 1's own child. @raises Damaged."""
+        if self.own_scheduling() != self.scheduling:
+            raise Damaged("an input changed the priority of the sandbox")
+        rights = b"".join(descriptor.to_bytes(4, sys.byteorder) for descriptor in descriptors)
+        try:
+            self.socket.sendmsg([b"F"], [self.rights + (rights,)])
+        except OSError:
+            raise Damaged("an input ended the process its successors come from")
+        answer = self.answer(5)
+        pid = int.from_bytes(answer[:4], "big")
+        if not pid:
+            raise Damaged("an input changed the priority of the sandbox")
+        return pid
+
+    def end_all(self, reap):
+        """Ends every process but this one and the template. @raises Damaged when that cannot be had."""
+        try:
+            # It may have been stopped.
+            os.kill(CHILD.pid, 18)
+            self.socket.send(b"K")
+        except OSError:
+            raise Damaged("an input ended the process its successors come from")
+        if self.answer(1, reap) != b"k":
+            raise Damaged("the processes of an input could not be ended")
+
+    def answer(self, size, reap=lambda: None):
+        data = b""
+        give_up = time.monotonic() + TEMPLATE_GRACE_S
+        poller = select.poll()
+        poller.register(self.socket.fileno(), select.POLLIN)
+        poller.register(WAKE_READ, select.POLLIN)
+        while len(data) < size and time.monotonic() < give_up:
+            reap()
+            for descriptor, _ in poller.poll(50):
+                if descriptor == WAKE_READ:
+                    os.read(WAKE_READ, 4096)
+                    continue
+                part = self.socket.recv(size - len(data))
+                if not part:
+                    raise Damaged("an input ended the process its successors come from")
+                data += part
+        if len(data) < size:
+            raise Damaged("the process the inputs come from does not answer")
+        return data
+
+
+def sweep():
+    """Empties what a program can write to; every process of it has ended. @raises OSError."""
+    for place in SWEPT:
+        if os.path.isdir(place):
+            empty(place)
+    for kind, remove in (("shm", LIBC.shmctl), ("msg", LIBC.msgctl), ("sem", lambda i, c, n: LIBC.semctl(i, 0, c, n))):
+        try:
+            with open("/proc/sysvipc/" + kind) as file:
+                lines = file.read().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            remove(int(line.split()[1]), 0, None)
+
+
+def empty(place):
+    """Removes everything in a directory, whatever its modes and however deep: folders are lifted up, never descended."""
+    try:
+        os.chmod(place, 0o755 if place == WORK else 0o1777)
+        for name in os.listxattr(place):
+            os.removexattr(place, name)
+    except OSError:
+        # /dev/shm is root's.
+        pass
+    lifted = 0
+    prefix = os.path.join(place, os.urandom(8).hex())
+    while True:
+        found = False
+        with os.scandir(place) as entries:
+            entries = list(entries)
+        for entry in entries:
+            found = True
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.path)
+                continue
+            os.chmod(entry.path, 0o700)
+            for inner in os.listdir(entry.path):
+                path = os.path.join(entry.path, inner)
+                if os.path.isdir(path) and not os.path.islink(path):
+                    # A directory that may not be written cannot be moved: its `..` changes.
+                    os.chmod(path, 0o700)
+                    lifted += 1
+                    os.rename(path, "%s-%d" % (prefix, lifted))
+                else:
+                    os.unlink(path)
+            os.rmdir(entry.path)
+        if not found:
+            return
+
+
+def forget_notes():
+    try:
+        CHILD.notes.madvise(9)
+    except (OSError, ValueError, AttributeError):
+        CHILD.notes[:] = bytes(NOTE_BYTES)
+
+
+def run_inputs(run):
+    """Runs every input in its turn, and tells how each ended. What was not run is the host's to see."""
+    plan = run.plan
+    bounds = plan["inputs"]
+    give_up = time.monotonic() + bounds["wallMs"] / 1000
+    output_left = bounds["outputBytes"]
+    wall_limit = plan["limits"]["wall_ms"]
+    started = time.monotonic()
+    damage = None
+    run.total_bytes = {"stdout": 0, "stderr": 0}
+    try:
+        template = Template()
+        for index, given in enumerate(run.inputs):
+            left_ms = (give_up - time.monotonic()) * 1000
+            if left_ms <= 0 or output_left <= 0 or run.cause == "cancelled":
+                break
+            if index:
+                sweep()
+                forget_notes()
+                unpacker = Unpacker()
+                unpacker.feed(run.archive)
+                unpacker.finish()
+            kills = oom_kills()
+            cpu_before = children_cpu_ms()
+            run.begin(InputProcess(template), given, min(wall_limit, left_ms), output_left)
+            run.go()
+            run.relay()
+            run.read_what_is_there()
+            try:
+                template.end_all(run.reap)
+            except Damaged as problem:
+                damage = str(problem)
+                run.end_everything()
+            run.read_what_is_there()
+            omitted = {stream.name: stream.finish() for stream in run.streams}
+            for stream in run.streams:
+                stream.close()
+                run.total_bytes[stream.name] += stream.total
+                output_left -= stream.total - omitted[stream.name]
+            run.close_process()
+            kills = (oom_kills() or 0) - (kills or 0)
+            run.report_input(index, children_cpu_ms() - cpu_before, kills, omitted)
+            failed = run.cause is not None or run.status != 0
+            if damage or failed and bounds["stopOnFailure"]:
+                break
+    except Damaged as problem:
+        damage = damage or str(problem)
+    except OSError as problem:
+        damage = "the sandbox could not be restored: %s" % problem.strerror
+    run.wall_ms = (time.monotonic() - started) * 1000
+    run.damage = damage
