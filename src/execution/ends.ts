@@ -31,6 +31,6 @@ export function withOutput(result: ExecutionResult, collected: CollectedOutput):
     stderr: stderr.text,
     ...(stderr.encoding ? { stderr_encoding: stderr.encoding } : {}),
     ...(displays.length > 0 ? { displays } : {}),
-    ...(results.length > 0 ? { results } : {}),
+    ...(results ? { results } : {}),
   };
 }

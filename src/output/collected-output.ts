@@ -19,7 +19,7 @@ export interface CollectedStream {
 export type CollectedOutput = Readonly<Record<OutputStream, CollectedStream>> & {
   readonly displays: readonly Display[];
   /** Of a program with many inputs. */
-  readonly results: readonly InputResult[];
+  readonly results?: readonly InputResult[];
 };
 
 const OF_INTEREST: ReadonlySet<string> = new Set(['stdout', 'stderr', 'truncated', 'display', 'input_result']);
@@ -44,7 +44,12 @@ export async function collectOutput(source: AsyncIterable<{ readonly bytes: Buff
       }
     }
   }
-  return { stdout: streams.stdout.collected(), stderr: streams.stderr.collected(), displays, results };
+  return {
+    stdout: streams.stdout.collected(),
+    stderr: streams.stderr.collected(),
+    displays,
+    ...(results.length > 0 ? { results } : {}),
+  };
 }
 
 class Collector {
