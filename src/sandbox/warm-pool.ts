@@ -59,6 +59,8 @@ interface Shelf {
   lowest: number;
   /** How often in a row `maintain` found that one less would have done. */
   idleTurns: number;
+  /** Until when nothing is started for a shelf that is half full; monotonic ms. */
+  quietUntil: number;
   readonly members: Member[];
   readonly waiters: Set<Waiter>;
   starting: number;
@@ -66,6 +68,8 @@ interface Shelf {
 
 /** After so many calls of `maintain` in which a member was never needed, it goes. */
 const IDLE_TURNS = 4;
+/** While at least half of the members are ready, a start waits this long: it takes the processors from the run. */
+const REFILL_PAUSE_MS = 60;
 const BACKOFF_MS_MIN = 500;
 const BACKOFF_MS_MAX = 30_000;
 
@@ -73,6 +77,10 @@ const BACKOFF_MS_MAX = 30_000;
 function shapeKey(shape: SandboxShape): string {
   const { imageId, runtime, network, workBytes, tmpBytes, preimports } = shape;
   return [imageId, runtime, network, workBytes, tmpBytes, preimports.join(' ')].join('\n');
+}
+
+function isHalfFull({ members, wanted }: Shelf): boolean {
+  return members.length > 0 && members.length * 2 >= wanted;
 }
 
 function resourcesOf(shape: SandboxShape): ContainerResources {
@@ -118,7 +126,7 @@ export class WarmPool {
     }
     for (const [key, target] of wanted) {
       if (!this.#shelves.has(key)) {
-        const none = { lowest: 0, idleTurns: 0, members: [], waiters: new Set<Waiter>(), starting: 0 };
+        const none = { lowest: 0, idleTurns: 0, quietUntil: 0, members: [], waiters: new Set<Waiter>(), starting: 0 };
         this.#shelves.set(key, { target, wanted: target.min, ...none });
       }
     }
@@ -163,8 +171,8 @@ export class WarmPool {
     const shelf = this.#shelves.get(shapeKey(shape));
     if (shape.preimports.length > 0) {
       const member = shelf && this.#pop(shelf);
-      if (member && (await this.#fit(member, shape))) {
-        this.#refill();
+      if (shelf && member && (await this.#fit(member, shape))) {
+        this.#refillAfterwards(shelf);
         return member.lease;
       }
       if (shelf) this.#grow(shelf);
@@ -180,7 +188,7 @@ export class WarmPool {
       if (!ready) this.#grow(shelf);
       const member = ready ?? (await this.#wait(shelf, signal));
       if (await this.#fit(member, shape)) {
-        this.#refill();
+        this.#refillAfterwards(shelf);
         return member.lease;
       }
     }
@@ -271,10 +279,25 @@ export class WarmPool {
     }
   }
 
+  /** Leaves the processors to the run that begins, as long as others find a member. */
+  #refillAfterwards(shelf: Shelf): void {
+    const now = performance.now();
+    if (now >= shelf.quietUntil && isHalfFull(shelf)) {
+      shelf.quietUntil = now + REFILL_PAUSE_MS;
+      const timer = setTimeout(() => {
+        shelf.quietUntil = 0;
+        this.#refill();
+      }, REFILL_PAUSE_MS);
+      timer.unref();
+    }
+    this.#refill();
+  }
+
   #refill(): void {
     if (this.#closing.signal.aborted) return;
     const { concurrentStarts, activeRuns } = this.#options;
     for (const shelf of this.#shelves.values()) {
+      if (shelf.quietUntil > 0 && isHalfFull(shelf) && shelf.waiters.size === 0) continue;
       for (;;) {
         const inAll = this.#sum(({ starting }) => starting);
         const forWaiters = shelf.waiters.size - shelf.starting;

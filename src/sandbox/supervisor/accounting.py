@@ -4,16 +4,22 @@ Every figure may be missing: cgroup v1, v2 and gVisor differ. Part of PID 1's on
 namespace.
 """
 
+import os
 import resource
 
 
 def read_number(path, key=None):
     """A number from a cgroup file (or from its `key value` line); None where there is none."""
     try:
-        with open(path) as file:
-            text = file.read()
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+    try:
+        text = os.read(descriptor, 1 << 16).decode("ascii", "replace")
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
     try:
         if key is None:
             return int(text)

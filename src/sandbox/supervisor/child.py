@@ -24,6 +24,8 @@ ONLY_AST = 0x400
 FUTURE_FLAGS = 0x1FF0000
 # prctl(2), and the fields of /proc/self/stat its memory map begins with: code, data, heap; then the stack.
 PR_SET_MM, PR_SET_MM_MAP = 35, 14
+MADV_POPULATE_WRITE = 23
+OWN_MAPPING_BYTES_MAX = 4 << 20
 LAYOUT_FIELDS = (26, 27, 45, 46, 47)
 STACK_FIELD = 28
 # Touches the pages a first program needs, while nobody waits.
@@ -118,6 +120,24 @@ class Child:
         self.show_in_proc({"command": [b"", b"python3"], "environment": {"A": "b"}})
         for name in [name for name in sys.modules if name not in known]:
             del sys.modules[name]
+        self.own_pages()
+
+    def own_pages(self):
+        """Has the pages shared with PID 1 copied now, while nobody waits, rather than when they are first written to.
+
+        Not those of large mappings: libraries reserve memory they may never touch. Kernels
+        before 5.14 and gVisor refuse, and copy when they must.
+        """
+        try:
+            with open("/proc/self/maps") as file:
+                lines = file.read().splitlines()
+        except OSError:
+            return
+        for line in lines:
+            span, mode = line.split(None, 2)[:2]
+            low, high = (int(address, 16) for address in span.split("-"))
+            if mode == "rw-p" and high - low <= OWN_MAPPING_BYTES_MAX:
+                self.advise(ctypes.c_void_p(low), ctypes.c_size_t(high - low), MADV_POPULATE_WRITE)
 
     def tell_ready(self, problem):
         os.write(GO_DESCRIPTOR, b"%4d" % len(problem.encode()) + problem.encode())
@@ -164,6 +184,7 @@ class Child:
         self.leave_recursive_call = api.Py_LeaveRecursiveCall
         self.allocate, self.end_of_heap, self.prctl = api.malloc, api.sbrk, api.prctl
         self.allocate.restype = self.end_of_heap.restype = ctypes.c_void_p
+        self.advise = api.madvise
         self.call_at_exit = api["__cxa_atexit"]
         self.raise_address = ctypes.cast(api["raise"], ctypes.c_void_p)
         self.interactive_hook = getattr(sys, "__interactivehook__", None)

@@ -13,6 +13,8 @@ import time
 
 # Frames waiting for the host beyond this stop the reading of the program's pipes.
 OUTGOING_BYTES_MAX = 1 << 20
+# What a pipe holds.
+STREAM_READ_BYTES = 1 << 16
 
 
 class Host:
@@ -25,6 +27,12 @@ class Host:
         self.closed = False
         os.set_blocking(1, False)
         fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_NONBLOCK)
+
+    def hold(self, kind):
+        """Like `send`, but goes out with what is sent next, or when `pump` is called: one write instead of two."""
+        header = struct.pack(">BI", FRAME_TYPES[kind], 0)
+        self.outgoing.append(header)
+        self.outgoing_bytes += len(header)
 
     def send(self, kind, payload=b""):
         header = struct.pack(">BI", FRAME_TYPES[kind], len(payload))
@@ -68,7 +76,7 @@ class Host:
         """Yields the complete frames that can be had without waiting. Ends with the host."""
         while not self.closed:
             try:
-                part = os.read(0, 1 << 20)
+                part = os.read(0, STREAM_READ_BYTES)
             except BlockingIOError:
                 part = None
             except OSError:

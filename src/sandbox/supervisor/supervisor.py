@@ -26,6 +26,8 @@ PROTOCOL = 3
 # How long to wait for killed processes to be gone, and for their pipes to end.
 REAP_GRACE_S = 2.0
 CPU_POLL_S = 0.1
+# How long STARTED waits for the first output, to leave with it: each write wakes three processes on its way.
+HOLD_STARTED_S = 0.002
 
 F_SETPIPE_SZ = 1031
 PIPE_CAPACITY_BYTES = 262144
@@ -216,7 +218,11 @@ class Run:
             poller = select.poll()
             poller.register(WAKE_READ, select.POLLIN)
             poller.register(0, select.POLLIN)
-            if host.outgoing:
+            # Nothing but a held STARTED can be waiting that early.
+            is_held = host.outgoing and now < started + HOLD_STARTED_S
+            if is_held:
+                wait = HOLD_STARTED_S
+            elif host.outgoing:
                 poller.register(1, select.POLLOUT)
             if self.stdin_open:
                 poller.register(self.process.stdin_write, select.POLLOUT)
@@ -378,8 +384,8 @@ def supervise():
             host.send_json("REFUSED", {"code": "sandbox_failed", "detail": "%s: %s" % (type(problem).__name__, problem.strerror)})
         host.flush(time.monotonic() + REAP_GRACE_S)
         return
-    host.send("STARTED")
     if run.plan["inputs"]:
+        host.send("STARTED")
         run.omitted_bytes = {"stdout": 0, "stderr": 0}
         run_inputs(run)
         # How the inputs ended was told; the whole ended because it was at its end.
@@ -389,6 +395,7 @@ def supervise():
         run.report()
         host.flush(time.monotonic() + 30)
         return
+    host.hold("STARTED")
     run.relay()
     is_over = run.end_everything()
     run.omitted_bytes = {stream.name: stream.finish() for stream in run.streams}

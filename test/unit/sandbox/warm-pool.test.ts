@@ -141,11 +141,30 @@ describe('filling', () => {
     expect(starter.pending).toHaveLength(1);
   });
 
-  test('a place that was taken is filled again', async () => {
+  test('a place that was taken is filled again, once the run had a head start', async () => {
     const { starter, pool } = await filled(2);
     await pool.take(SHAPE, never);
+    expect(starter.pending).toHaveLength(0);
+    await vi.advanceTimersByTimeAsync(100);
     await starter.settle();
     expect(pool.readyCount).toBe(2);
+  });
+
+  test('takes that follow one another do not put the start off again and again', async () => {
+    const { starter, pool } = await filled(8);
+    for (let taken = 0; taken < 3; taken += 1) {
+      await pool.take(SHAPE, never);
+      await vi.advanceTimersByTimeAsync(25);
+    }
+    expect(starter.pending).toHaveLength(2);
+  });
+
+  test('starts at once when less than half of the members are left', async () => {
+    const { starter, pool } = await filled(3);
+    await pool.take(SHAPE, never);
+    expect(starter.pending).toHaveLength(0);
+    await pool.take(SHAPE, never);
+    expect(starter.pending).toHaveLength(2);
   });
 
   test('a target of nothing starts nothing, and a run starts its own', async () => {
@@ -349,6 +368,7 @@ describe('changing', () => {
   test('an image built anew replaces the members, those being made included', async () => {
     const { starter, pool } = await filled(2);
     await pool.take(SHAPE, never);
+    await vi.advanceTimersByTimeAsync(100);
     const anew = { ...SHAPE, imageId: 'sha256:b' };
     pool.setTargets([{ shape: anew, ...fixed(2) }]);
     expect(pool.readyCount).toBe(0);
