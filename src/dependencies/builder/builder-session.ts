@@ -174,7 +174,11 @@ function readTree(tar: PassThrough, steps: BuildSteps): Promise<Project> {
 
 function drained(tar: PassThrough): Promise<void> {
   return new Promise((resolve) => {
-    tar.once('drain', resolve).once('close', resolve);
+    const done = () => {
+      tar.off('drain', done).off('close', done);
+      resolve();
+    };
+    tar.on('drain', done).on('close', done);
   });
 }
 
