@@ -11,7 +11,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-const YOUNG_BYTES = 8 << 20;
+const YOUNG_BYTES = 4 << 20;
 const OLD_ENTRIES = 30_000;
 
 setFlagsFromString('--expose-gc');
