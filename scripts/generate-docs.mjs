@@ -182,6 +182,8 @@ const ADVICE = {
   audit_unavailable:
     'The operator wants every run in the audit log, and it cannot be written: a disk is full. Try later, and tell the operator.',
   queue_full: 'As many runs wait as may. Try again after `Retry-After`; the operator can raise `PYEXEC_MAX_QUEUE`.',
+  queue_timeout:
+    'The run waited for as long as it was to (`queue_timeout_ms`, or the operator’s `PYEXEC_QUEUE_TIMEOUT`) and no place became free: the program was not started. Try again after `Retry-After`, or allow more time.',
   budget_exhausted:
     'The caller’s runs used the CPU time or the memory it may use in a window, or runs in progress may still use what is left. Try again after `Retry-After`; `GET /api/v1/usage` shows both.',
   shutting_down: 'The service is about to stop. Try again after `Retry-After`, or another server.',

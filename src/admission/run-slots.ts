@@ -8,8 +8,8 @@
  * Rounds go on also when nobody but new callers is served, so nobody waits for ever.
  * Within a caller higher priority goes first, then who came first.
  *
- * Every step takes logarithmic time. There is no clock in the decisions; the one
- * there is serves the estimates.
+ * Every step takes logarithmic time. No clock decides who is next: there is one for
+ * the estimates, and an alarm for each job that waits for a limited time.
  */
 import { ServiceError } from '../domain/errors.ts';
 import type { QueuePlace } from '../domain/execution.ts';
@@ -40,10 +40,12 @@ export interface Ticket {
   readonly concurrentMax?: number | undefined;
   readonly priority?: Priority | undefined;
   readonly bytes?: number;
+  /** How long it waits at most; absent: as long as it takes. */
+  readonly waitMsMax?: number | undefined;
 }
 
 export interface Reservation {
-  /** Resolves when the place is free; rejects when the signal is aborted first. */
+  /** Resolves when the place is free; rejects when the signal is aborted first, or with queue_timeout. */
   readonly ready: Promise<void>;
   /** To be called when the place is not needed any more; a second call has no effect. */
   readonly release: () => void;
@@ -105,10 +107,15 @@ export class RunSlots {
       this.#begin(caller);
       return { ready: Promise.resolve(), release: this.#releaseOnce(caller), queue: () => undefined };
     }
-    const { priority = 'normal', bytes = 0 } = ticket;
-    this.#refuseIfFull(caller, bytes);
+    this.#refuseIfFull(caller, ticket.bytes ?? 0);
     this.#callers.set(caller.id, caller);
-    return this.#wait(signal, caller, priority, bytes);
+    return this.#wait(signal, caller, ticket);
+  }
+
+  /** Seconds until a job of this caller that came now would begin, as far as can be told. */
+  retryAfterSeconds(callerId: string): number {
+    const caller = this.#callers.get(callerId) ?? new WaitingCaller(callerId, Infinity);
+    return retrySeconds(this.#waitOf(caller, caller.waiting + 1).waitMs);
   }
 
   #callerOf(ticket: Ticket): WaitingCaller {
@@ -124,12 +131,8 @@ export class RunSlots {
 
   #refuseIfFull(caller: WaitingCaller, bytes: number): void {
     const { queueMax, queueBytesMax, callerQueueMax, callerQueueBytesMax } = this.#options;
-    const refuse = (what: string, waitMs: number | undefined) => {
-      const seconds = Math.ceil((waitMs ?? 0) / 1000);
-      return new ServiceError('queue_full', what, {
-        retryAfterSeconds: Math.min(RETRY_AFTER_SECONDS_MAX, Math.max(1, seconds)),
-      });
-    };
+    const refuse = (what: string, waitMs: number | undefined) =>
+      new ServiceError('queue_full', what, { retryAfterSeconds: retrySeconds(waitMs) });
     if (this.#waiting >= queueMax) {
       throw refuse(`${String(this.#waiting)} runs are waiting already.`, this.#estimate.untilBegun(1));
     }
@@ -151,13 +154,17 @@ export class RunSlots {
     }
   }
 
-  #wait(signal: AbortSignal, caller: WaitingCaller, priority: Priority, bytes: number): Reservation {
+  #wait(signal: AbortSignal, caller: WaitingCaller, ticket: Ticket): Reservation {
+    const { priority = 'normal', bytes = 0, waitMsMax } = ticket;
+    const expiresAt = this.#now() + (waitMsMax ?? Infinity);
+    let alarm: NodeJS.Timeout | undefined;
     let state: 'waiting' | 'entered' | 'left' = 'waiting';
     let releasePlace: () => void = () => undefined;
     const { promise: ready, resolve, reject } = Promise.withResolvers<undefined>();
     const leave = () => {
       if (state !== 'waiting') return;
       state = 'left';
+      clearTimeout(alarm);
       signal.removeEventListener('abort', onAbort);
       this.#takeOut(job);
       this.#settle(caller);
@@ -173,6 +180,7 @@ export class RunSlots {
       lineIndex: 0,
       enter: () => {
         state = 'entered';
+        clearTimeout(alarm);
         releasePlace = this.#releaseOnce(caller);
         signal.removeEventListener('abort', onAbort);
         resolve(undefined);
@@ -182,13 +190,19 @@ export class RunSlots {
     this.#putIn(job);
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();
+    else if (waitMsMax !== undefined) {
+      alarm = setTimeout(() => {
+        leave();
+        reject(new ServiceError('queue_timeout', 'No place to run became free in time.'));
+      }, waitMsMax);
+    }
     return {
       ready,
       release: () => {
         if (state === 'entered') releasePlace();
         else leave();
       },
-      queue: () => (state === 'waiting' ? this.#placeOf(job) : undefined),
+      queue: () => (state === 'waiting' ? this.#placeOf(job, expiresAt) : undefined),
     };
   }
 
@@ -273,9 +287,13 @@ export class RunSlots {
     if (caller.isIdle) this.#callers.delete(caller.id);
   }
 
-  #placeOf(job: Job): QueuePlace {
+  #placeOf(job: Job, expiresAt: number): QueuePlace {
     const { position, waitMs } = this.#waitOf(job.caller, job.caller.rankOf(job));
-    return { position, ...(waitMs === undefined ? {} : { estimated_wait_ms: Math.round(waitMs) }) };
+    return {
+      position,
+      ...(waitMs === undefined ? {} : { estimated_wait_ms: Math.round(waitMs) }),
+      ...(expiresAt === Infinity ? {} : { expires_in_ms: Math.max(0, Math.round(expiresAt - this.#now())) }),
+    };
   }
 
   /** For the `rank`th job of a caller: its place if nobody else came, and how long that takes. */
@@ -289,4 +307,8 @@ export class RunSlots {
       waitMs: byPlace === undefined || byOwnRuns === undefined ? undefined : Math.max(byPlace, byOwnRuns),
     };
   }
+}
+
+function retrySeconds(waitMs = 0): number {
+  return Math.min(RETRY_AFTER_SECONDS_MAX, Math.max(1, Math.ceil(waitMs / 1000)));
 }

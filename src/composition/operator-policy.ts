@@ -30,6 +30,7 @@ export function operatorPolicy(config: Config): OperatorPolicy {
     runtime: config.PYEXEC_RUNTIME,
     network: config.PYEXEC_NETWORK_MODE,
     stdinBytesMax: config.PYEXEC_MAX_STDIN_MB * MIB,
+    ...(config.PYEXEC_QUEUE_TIMEOUT > 0 ? { queueTimeoutMs: config.PYEXEC_QUEUE_TIMEOUT * 1000 } : {}),
     displays: { count: config.PYEXEC_DISPLAYS, bytes: config.PYEXEC_DISPLAY_MB * MIB },
     inputs: {
       count: config.PYEXEC_MAX_INPUTS,

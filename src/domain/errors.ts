@@ -91,6 +91,7 @@ export const ERRORS = {
   identity_unavailable: { status: 503, title: 'Credentials cannot be checked now', retryable: true },
   audit_unavailable: { status: 503, title: 'The audit log cannot be written', retryable: true },
   queue_full: { status: 429, title: 'There is no room for another run', retryable: true },
+  queue_timeout: { status: 503, title: 'No place to run became free in time', retryable: true },
   budget_exhausted: { status: 429, title: 'The budget of the caller is used up', retryable: true },
   shutting_down: { status: 503, title: 'The service is shutting down', retryable: true },
   overloaded: { status: 503, title: 'The service is overloaded', retryable: true },

@@ -31,12 +31,14 @@ export interface Truncation {
   readonly omitted_bytes: number;
 }
 
-/** Where a run stands that waits for a place to run. Both numbers are estimates: who comes and goes changes them. */
+/** Where a run stands that waits for a place to run. Place and wait are estimates: who comes and goes changes them. */
 export interface QueuePlace {
   /** 1: it goes next. */
   readonly position: number;
   /** Milliseconds; absent as long as no run has ended from which it could be told. */
   readonly estimated_wait_ms?: number;
+  /** Milliseconds after which it ends without having run; absent where it waits as long as it takes. */
+  readonly expires_in_ms?: number;
 }
 
 /** The exception that ended the program, as it said itself. */

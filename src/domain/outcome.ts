@@ -10,6 +10,8 @@ export type Outcome =
   | { readonly kind: 'out_of_memory'; readonly limit_bytes: number }
   | { readonly kind: 'output_limit'; readonly limit_bytes: number }
   | { readonly kind: 'cancelled'; readonly reason: CancelReason }
+  /** It never began: no place to run became free in the time it was to wait. */
+  | { readonly kind: 'queue_timeout'; readonly limit_ms: number }
   | { readonly kind: 'interrupted'; readonly reason: string }
   | { readonly kind: 'infrastructure_error'; readonly code: string; readonly detail: string };
 
@@ -37,6 +39,7 @@ export function exitCodeOf(outcome: Outcome): number {
     case 'output_limit':
     case 'cancelled':
       return 137;
+    case 'queue_timeout':
     case 'interrupted':
     case 'infrastructure_error':
       return -1;
@@ -54,6 +57,7 @@ export function statusOf(outcome: Outcome): 'completed' | 'failed' | 'killed' {
       return 'killed';
     case 'timed_out':
     case 'output_limit':
+    case 'queue_timeout':
     case 'interrupted':
     case 'infrastructure_error':
       return 'failed';
@@ -80,6 +84,8 @@ export function errorSentenceOf(outcome: Outcome): string | undefined {
         : outcome.reason === 'client_disconnected'
           ? 'cancelled because the client went away'
           : 'cancelled because the service is shutting down';
+    case 'queue_timeout':
+      return `not started: no place to run within ${formatSeconds(outcome.limit_ms)}`;
     case 'interrupted':
       return `interrupted: ${outcome.reason}`;
     case 'infrastructure_error':

@@ -46,6 +46,8 @@ export interface RunRequest {
   readonly toleratesMissingEntryPoint?: boolean;
   /** Absent: normal. */
   readonly priority?: Priority;
+  /** How long it may wait for a place to run; absent: as the operator says. */
+  readonly queueTimeoutMs?: number;
   /** Who is told when it has ended. */
   readonly webhook?: Webhook;
   /** The program is run once for each, instead of once with `args` and `stdin`. */
@@ -84,6 +86,8 @@ export interface RunPlan {
   readonly wantsLastValue: boolean;
   readonly limits: Limits;
   readonly onOverflow: OverflowPolicy;
+  /** How long it waits for a place to run before it ends without one; absent: as long as it takes. */
+  readonly queueTimeoutMs?: number;
   /** Absent: what it shows is shown to nobody. */
   readonly displays?: DisplayLimits;
   /** Absent: one run with `args` and `stdin`. `limits` hold for each input. */

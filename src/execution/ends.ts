@@ -17,7 +17,9 @@ export function endOf(outcome: Outcome | undefined): Pick<ExecutionResult, 'exit
 /** The last event of an execution with this result. */
 export function terminalEvent(result: ExecutionResult): EventBody {
   const { outcome, error = '' } = result;
-  if (outcome?.kind === 'interrupted') return { type: 'error', code: 'interrupted', detail: error, ...result };
+  if (outcome?.kind === 'interrupted' || outcome?.kind === 'queue_timeout') {
+    return { type: 'error', code: outcome.kind, detail: error, ...result };
+  }
   if (outcome?.kind === 'infrastructure_error') return { type: 'error', code: outcome.code, detail: error, ...result };
   return { type: 'result', ...result };
 }

@@ -195,6 +195,7 @@ export class Executions {
           concurrentMax: caller.concurrentMax,
           priority: request.priority,
           bytes: project.tarBytes + request.stdin.length,
+          waitMsMax: plan.queueTimeoutMs,
         });
         if (request.webhook) this.#options.webhooks?.register(record.id, caller.id, request.webhook);
         await this.#accept(record, { id: record.id, caller, plan, project }, form, key);
@@ -273,6 +274,11 @@ export class Executions {
   /** What the caller used of its budget; absent where nobody has one. */
   usage(caller: Caller): UsageView | undefined {
     return this.#options.budgets?.usage(caller.id);
+  }
+
+  /** Seconds after which a run that this caller sends again might begin. */
+  retryAfterSeconds(caller: Caller): number {
+    return this.#options.slots.retryAfterSeconds(caller.id);
   }
 
   #checkWebhook(webhook: Webhook): void {
@@ -460,6 +466,10 @@ export class Executions {
 function failureOutcome(error: unknown, record: ExecutionRecord): Outcome {
   if (record.cancellation.aborted) return { kind: 'cancelled', reason: record.cancelReason };
   if (error instanceof ServiceError) {
+    const { queueTimeoutMs } = record.plan;
+    if (error.code === 'queue_timeout' && queueTimeoutMs !== undefined) {
+      return { kind: 'queue_timeout', limit_ms: queueTimeoutMs };
+    }
     return { kind: 'infrastructure_error', code: error.code, detail: error.message };
   }
   if (error instanceof SandboxBroken) {

@@ -26,6 +26,8 @@ export function failureHint(outcome: Outcome, stderr: string, plan: RunPlan): st
       return outcome.exit_code === 0 ? undefined : exitHint(stderr.slice(-STDERR_TAIL_CHARS), plan);
     case 'signaled':
       return outcome.signal === 'SIGSEGV' ? 'The interpreter crashed in native code.' : undefined;
+    case 'queue_timeout':
+      return 'The program was not started. Send it again, or give it longer with queue_timeout_ms.';
     case 'cancelled':
     case 'interrupted':
     case 'infrastructure_error':

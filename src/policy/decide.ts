@@ -25,6 +25,8 @@ export interface OperatorPolicy {
   /** Docker network for runs that may use one; `none` when none may. */
   readonly network: string;
   readonly stdinBytesMax: number;
+  /** How long a run waits for a place whose request does not say; absent: as long as it takes. */
+  readonly queueTimeoutMs?: number;
   readonly inputs: InputsLimits;
   /** Absent: nothing a run leaves behind is ever collected. */
   readonly artifacts?: ArtifactLimits;
@@ -206,6 +208,7 @@ export function decide(
     request.preCommands.length > 0 || request.toleratesMissingEntryPoint === true,
   );
   checkArguments(request.args);
+  const queueTimeoutMs = request.queueTimeoutMs ?? policy.queueTimeoutMs;
   // What one input leaves is gone before the next.
   const artifacts = request.inputs ? undefined : artifactWish(request.artifacts, policy.artifacts);
   return {
@@ -218,6 +221,7 @@ export function decide(
     wantsLastValue: request.wantsLastValue ?? false,
     limits,
     onOverflow: request.onOverflow,
+    ...(queueTimeoutMs === undefined ? {} : { queueTimeoutMs }),
     ...(artifacts ? { artifacts } : {}),
     ...(request.wantsDisplays && !request.inputs && policy.displays && policy.displays.count > 0
       ? { displays: policy.displays }

@@ -20,6 +20,12 @@ export const CAPACITY_SETTINGS = {
     fallback: '4096',
     about: 'Size of the projects of the runs that wait, in MiB; beyond it requests are answered 429.',
   },
+  PYEXEC_QUEUE_TIMEOUT: {
+    schema: integer(0, 86_400),
+    fallback: '0',
+    about:
+      'Seconds a run waits for a place where its request does not say (`queue_timeout_ms`); then it ends as `queue_timeout`. 0: as long as it takes.',
+  },
   PYEXEC_MAX_CONCURRENT_PER_CALLER: {
     schema: integer(0, 1024),
     fallback: '0',

@@ -3,7 +3,8 @@
  * change a URL and nothing else. Fetching and ending an execution by id are the
  * same routes as ours; docs/COMPATIBILITY.md has the differences.
  *
- * Errors are an object with one field, `error`. A run that fails is a 200.
+ * Errors are an object with one field, `error`. A run that fails is a 200; one for
+ * which no place became free in time is refused like one for which there was none.
  */
 import multipart from '@fastify/multipart';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -15,7 +16,7 @@ import type { Submitted, SubmitOptions } from '../../execution/executions.ts';
 import { ClientGone } from '../../http/exchanges.ts';
 import { asServiceError } from '../../http/plugins/service-errors.ts';
 import { idempotencyKeyOf } from '../../http/request-forms/idempotency-key.ts';
-import { cancelWhenGone, endedWithin } from '../../http/routes/create-execution.ts';
+import { cancelWhenGone, endedWithin, notStarted } from '../../http/routes/create-execution.ts';
 import type { RouteContext } from '../../http/routes/route-context.ts';
 import { firstJsonValue, LenientJsonError, parseObject } from './lenient-json.ts';
 import { readMultipartProject, requireForm } from './multipart-project.ts';
@@ -178,12 +179,13 @@ async function answerWhenEnded(
   request: FastifyRequest,
   reply: FastifyReply,
   submitted: Submitted,
-  { exchanges }: RouteContext,
+  context: RouteContext,
 ): Promise<unknown> {
-  const exchange = exchanges.of(request.raw);
+  const exchange = context.exchanges.of(request.raw);
   if (idempotencyKeyOf(request.headers) === undefined) cancelWhenGone(exchange, submitted);
   await endedWithin(undefined, submitted, exchange);
   const execution = await submitted.snapshot();
+  if (execution.outcome?.kind === 'queue_timeout') throw notStarted(execution, request, context);
   return reply.header('cache-control', 'no-store').send({ ...resultForm(execution), ...submitted.form?.facts });
 }
 

@@ -34,6 +34,7 @@ const PARAMETERS = {
   network: ['network', 'boolean'],
   detach: ['detach', 'boolean'],
   priority: ['priority', 'text'],
+  queue_timeout_ms: ['queue_timeout_ms', 'whole'],
   webhook_url: ['webhook.url', 'text'],
   pre_commands: ['pre_commands', 'list'],
   docker_image: ['docker_image', 'text'],

@@ -9,6 +9,7 @@
 import multipart from '@fastify/multipart';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { isErrorCode, ServiceError } from '../../domain/errors.ts';
+import type { Execution } from '../../domain/execution.ts';
 import type { Outcome } from '../../domain/outcome.ts';
 import type { Submitted } from '../../execution/executions.ts';
 import { ClientGone, type Exchange } from '../exchanges.ts';
@@ -174,14 +175,27 @@ async function answerEnded(
   request: FastifyRequest,
   reply: FastifyReply,
   submitted: Submitted,
-  { answers }: RouteContext,
+  context: RouteContext,
 ): Promise<FastifyReply> {
   const execution = await submitted.snapshot();
-  const failure = execution.outcome && failureOf(execution.outcome);
-  if (!failure) return reply.send(execution);
   const { execution_id, outcome } = execution;
+  if (outcome?.kind === 'queue_timeout') throw notStarted(execution, request, context);
+  const failure = outcome && failureOf(outcome);
+  if (!failure) return reply.send(execution);
   const error = new ServiceError(failure.code, failure.detail, { members: { execution_id, outcome } });
-  return answers.send(error, request, reply);
+  return context.answers.send(error, request, reply);
+}
+
+/** A run that waited too long for a place, as a refusal that says when to come again. */
+export function notStarted(
+  { execution_id, outcome, error = '' }: Execution,
+  request: FastifyRequest,
+  { executions, exchanges }: RouteContext,
+): ServiceError {
+  return new ServiceError('queue_timeout', `${error.replace(/^n/, 'N')}.`, {
+    retryAfterSeconds: executions.retryAfterSeconds(exchanges.of(request.raw).caller),
+    members: { execution_id, outcome },
+  });
 }
 
 function failureOf(outcome: Outcome) {

@@ -27,6 +27,7 @@ const outcomeSchema = z
       kind: z.literal('cancelled'),
       reason: z.enum(['requested', 'client_disconnected', 'shutdown']),
     }),
+    z.looseObject({ kind: z.literal('queue_timeout'), limit_ms: count }),
     z.looseObject({ kind: z.literal('interrupted'), reason: z.string() }),
     z.looseObject({ kind: z.literal('infrastructure_error'), code: z.string(), detail: z.string() }),
   ])
@@ -55,6 +56,9 @@ const queuePlace = z
   .looseObject({
     position: z.int().positive().meta({ description: '1: it goes next.' }),
     estimated_wait_ms: count.optional().meta({ description: 'Absent as long as nothing is known to tell it from.' }),
+    expires_in_ms: count
+      .optional()
+      .meta({ description: 'After so long it ends as queue_timeout. Absent where it waits as long as it takes.' }),
   })
   .meta({ id: 'QueuePlace', description: 'Where a run stands that waits for a place to run: an estimate.' });
 const displayShape = {

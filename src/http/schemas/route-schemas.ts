@@ -100,6 +100,7 @@ export const createExecutionSchema = {
       'requirements_not_supported',
       'invalid_webhook',
       'queue_full',
+      'queue_timeout',
       'budget_exhausted',
       'overloaded',
       'storage_full',

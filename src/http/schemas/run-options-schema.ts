@@ -10,6 +10,8 @@ import { z } from 'zod';
 /** Text that survives being written as UTF-8; JSON can hold half a surrogate pair. */
 export const text = z.string().refine((value) => value.isWellFormed(), { error: 'expected well-formed Unicode' });
 const whole = z.int().positive();
+/** A day. */
+const QUEUE_TIMEOUT_MS_MAX = 86_400_000;
 /** As python-executor has it: 0 stands for the default. */
 const wholeOrDefault = z.int().nonnegative();
 
@@ -75,6 +77,10 @@ export const runOptionsShape = {
     .meta({ description: 'Who is told when the run has ended: a signed POST of the execution.' }),
   priority: z.enum(['low', 'normal', 'high']).optional().meta({
     description: 'Which of your own runs goes first where they wait. Default: normal.',
+  }),
+  queue_timeout_ms: whole.max(QUEUE_TIMEOUT_MS_MAX).optional().meta({
+    description:
+      'How long the run may wait for a place; then it ends as queue_timeout, without having run. Default: the operator decides.',
   }),
   inputs: z
     .array(

@@ -104,6 +104,55 @@ describe('giving up while waiting', () => {
   });
 });
 
+describe('waiting for a limited time', () => {
+  test('ends with the time, frees the place in the queue and its bytes, and holds up nobody', async () => {
+    const slots = new RunSlots({ concurrent: 1, queueMax: 2 });
+    const running = reserve(slots);
+    const { signal } = new AbortController();
+    const hasty = slots.reserve(signal, { callerId: 'a', bytes: 7, waitMsMax: 20 });
+    const patient = reserve(slots);
+    expect(hasty.queue()?.expires_in_ms).toBeGreaterThan(0);
+    expect(hasty.queue()?.expires_in_ms).toBeLessThanOrEqual(20);
+    expect([slots.waiting, slots.waitingBytes, slots.callersWaiting]).toEqual([2, 7, 2]);
+    await expect(hasty.ready).rejects.toMatchObject({ code: 'queue_timeout' });
+    expect(hasty.queue()).toBeUndefined();
+    expect([slots.running, slots.waiting, slots.waitingBytes, slots.callersWaiting]).toEqual([1, 1, 0, 1]);
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+    hasty.release();
+    running.release();
+    await settle();
+    expect([patient.state, slots.running]).toEqual(['running', 1]);
+  });
+
+  test('means nothing once there is a place, nor for who gave up before', async () => {
+    const slots = new RunSlots({ concurrent: 1, queueMax: 2 });
+    const running = reserve(slots);
+    const controller = new AbortController();
+    const waiting = slots.reserve(never, { callerId: 'a', waitMsMax: 20 });
+    const gone = slots.reserve(controller.signal, { callerId: 'a', waitMsMax: 20 });
+    controller.abort(new Error('gone'));
+    running.release();
+    await waiting.ready;
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    await expect(gone.ready).rejects.toThrow('gone');
+    expect([slots.running, slots.waiting]).toEqual([1, 0]);
+    waiting.release();
+    expect(slots.running).toBe(0);
+  });
+
+  test('when to come again is told from what waits', () => {
+    let now = 0;
+    const slots = new RunSlots({ concurrent: 1, queueMax: 9, now: () => now });
+    expect(slots.retryAfterSeconds('a')).toBe(1);
+    const first = slots.reserve(never, { callerId: 'a' });
+    now = 10_000;
+    first.release();
+    for (let n = 0; n < 4; n += 1) slots.reserve(never, { callerId: 'a' });
+    expect(slots.retryAfterSeconds('a')).toBe(40);
+    expect(slots.retryAfterSeconds('b')).toBe(20);
+  });
+});
+
 describe('releasing', () => {
   test('twice frees one place', () => {
     const slots = new RunSlots({ concurrent: 2, queueMax: 2 });

@@ -99,6 +99,7 @@ const CASES: Readonly<Record<SettingName, { good: readonly [string, unknown]; ba
   PYEXEC_MAX_CONCURRENT: { good: ['1', 1], bad: ['0', '1025'] },
   PYEXEC_MAX_QUEUE: { good: ['0', 0], bad: ['-1', '100001'] },
   PYEXEC_MAX_QUEUE_MB: { good: ['1', 1], bad: ['0', '1048577'] },
+  PYEXEC_QUEUE_TIMEOUT: { good: ['30', 30], bad: ['-1', '86401', '1.5'] },
   PYEXEC_MAX_CONCURRENT_PER_CALLER: { good: ['0', 0], bad: ['-1', '1025'] },
   PYEXEC_MAX_QUEUE_PER_CALLER: { good: ['0', 0], bad: ['-1', '100001'] },
   PYEXEC_BUDGET_WINDOW: { good: ['60', 60], bad: ['0', '2678401'] },

@@ -17,6 +17,7 @@ const VOCABULARY: readonly (readonly [json: object, query: string, means: Partia
     'webhook_url=https://a.example',
     { webhook: { url: 'https://a.example' } },
   ],
+  [{ queue_timeout_ms: 1500 }, 'queue_timeout_ms=1500', { queueTimeoutMs: 1500 }],
   [{ priority: 'high' }, 'priority=high', { priority: 'high' }],
   [{ args: ['b', 'a', '', '-x'] }, 'arg=b&arg=a&arg=&arg=-x', { args: ['b', 'a', '', '-x'] }],
   [{ script_args: ['1', '2'] }, 'script_args=1&script_args=2', { args: ['1', '2'] }],
