@@ -3,7 +3,7 @@
  * beside what it is compared with. Prints one table; writes docs/bench/results.json
  * and docs/bench/latency.svg.
  *
- * usage: npm run bench -- [--quick]
+ * usage: npm run bench -- [--quick] [--only PART]   (one part prints its figures and writes nothing)
  *
  * Whatever else the machine does shows in every column alike: samples of the
  * things compared are taken in turns. What is not installed is left out and said.
@@ -24,11 +24,13 @@ import {
   PROGRAM,
 } from './baselines.ts';
 import { latencyChart } from './chart.ts';
+import { packageSamples } from './package-measurements.ts';
 import { cpuAtRestMs, slowdownWhileRefilling } from './pool-measurements.ts';
 import { Service } from './service.ts';
 import { summarize, type Summary } from './statistics.ts';
 
 const isQuick = process.argv.includes('--quick');
+const only = process.argv.includes('--only') ? process.argv[process.argv.indexOf('--only') + 1] : undefined;
 const WARM_SAMPLES = isQuick ? 60 : 300;
 const COLD_SAMPLES = isQuick ? 8 : 40;
 const THROUGHPUT_MS = isQuick ? 8_000 : 30_000;
@@ -270,6 +272,20 @@ async function preimports(): Promise<void> {
   );
 }
 
+async function packages(): Promise<void> {
+  say('packages ...');
+  const { first, next, plain } = await packageSamples(isQuick ? 3 : 5, Math.ceil(WARM_SAMPLES / 2));
+  figures['exec, packages, first use'] = summarize(first);
+  figures['exec, packages, next use'] = summarize(next);
+  figures['exec, no packages'] = summarize(plain);
+  judge(
+    'second use of packages p50 / plain warm exec p50',
+    p50('exec, packages, next use') / p50('exec, no packages'),
+    '<=',
+    1.05,
+  );
+}
+
 async function pool(): Promise<void> {
   say('the pool beside a running program, and at rest ...');
   judge('CPU-bound run while the pool refills', await slowdownWhileRefilling(isQuick ? 4 : 15), '<=', 1.1);
@@ -294,6 +310,7 @@ function report(): void {
     say(`${target.padEnd(48)} ${measured.padStart(8)}  ${wanted.padStart(8)}  ${met ? 'met' : 'MISSED'}`);
   }
   for (const note of notes) say(`* ${note}`);
+  if (only !== undefined) return;
   const folder = fileURLToPath(new URL('../docs/bench/', import.meta.url));
   mkdirSync(folder, { recursive: true });
   const machine = { cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, node: process.version };
@@ -301,11 +318,6 @@ function report(): void {
   writeFileSync(`${folder}latency.svg`, latencyChart(figures));
 }
 
-await latency();
-await preimports();
-await throughput();
-await streaming();
-await upload();
-await burst();
-await pool();
+const PARTS = { latency, preimports, packages, throughput, streaming, upload, burst, pool };
+for (const [name, part] of Object.entries(PARTS)) if (only === undefined || only === name) await part();
 report();

@@ -15,6 +15,7 @@ import { operatorPolicy } from './composition/operator-policy.ts';
 import { buildWebhooks } from './composition/webhooks.ts';
 import { checkPreimports, poolWishes } from './composition/pool-targets.ts';
 import { pairsOf } from './composition/setting-pairs.ts';
+import { WarmLayers } from './composition/warm-layers.ts';
 import { keepState, openState, storageReadiness, type State } from './composition/state.ts';
 import { ConfigError, type Config } from './config/config.ts';
 import { ServiceError } from './domain/errors.ts';
@@ -150,7 +151,10 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
     activeRuns: () => slots.running,
     observe: (event: PoolEvent) => {
       metrics.pool(event);
-      if (event.kind === 'refill_failed') logger.warn({ err: event.error }, 'a warm sandbox could not be started');
+      if (event.kind !== 'refill_failed') return;
+      logger.warn({ err: event.error }, 'a warm sandbox could not be started');
+      // A layer that cannot be started must not hold up the refilling of the rest.
+      if (event.shape.layer !== undefined) void warmLayers.forget(event.shape.layer);
     },
   });
   const reaper = new OrphanReaper({
@@ -164,7 +168,22 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
       logger.warn({ err: error }, 'the search for orphans failed');
     },
   });
-  const layers = buildLayers(config, { daemon, host, logger, metrics });
+  const wishes = poolWishes(config);
+  let imageTargets: readonly PoolTarget[] = [];
+  const warmLayers: WarmLayers = new WarmLayers({
+    max: config.PYEXEC_POOL_LAYERS,
+    idleMsMax: config.PYEXEC_POOL_LAYER_IDLE * 1000,
+    sizeOfImage: (image) =>
+      wishes.find(
+        (wish) => wish.preimports.length === 0 && normalizeReference(wish.image) === normalizeReference(image),
+      ),
+    onChange: () => {
+      pool.setTargets([...warmLayers.targets(), ...imageTargets]);
+      return pool.discardsDone();
+    },
+  });
+  const letGo = (layer: string) => warmLayers.forget(layer);
+  const layers = buildLayers(config, { daemon, host, logger, metrics, letGo });
   const imageStore = new ImageStore(daemon);
   const isAllowed = imageMatcher(config.PYEXEC_ALLOWED_IMAGES);
   const defaultReference = normalizeReference(config.PYEXEC_DEFAULT_IMAGE);
@@ -175,7 +194,6 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
   reaper.start();
   await layers.recover();
 
-  const wishes = poolWishes(config);
   for (const wish of wishes.filter(({ preimports }) => preimports.length > 0)) {
     const image = await imageStore.find(wish.image).catch((cause: unknown) => {
       throw new ConfigError(`PYEXEC_POOL_PREIMPORTS: ${wish.image} is not on this machine`, { cause });
@@ -190,7 +208,8 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
       const image = await imageStore.find(reference);
       targets.push({ shape: defaultShape(image, policy, preimports), min, max });
     }
-    pool.setTargets(targets);
+    imageTargets = targets;
+    pool.setTargets([...warmLayers.targets(), ...targets]);
     pool.maintain();
   };
   await maintainPool();
@@ -235,7 +254,10 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
       waitingMax: Math.max(1, Math.floor(config.PYEXEC_MAX_CONCURRENT / 2)),
     }),
     preimportsOffered: (shape) => pool.preimportsOffered(shape),
-    startSandbox: (shape, signal) => pool.take(shape, signal),
+    startSandbox: (shape, signal) => {
+      warmLayers.used(shape);
+      return pool.take(shape, signal);
+    },
     witness: audit,
     observe: (milestone) => {
       observe(milestone);

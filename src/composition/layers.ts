@@ -65,9 +65,11 @@ export function buildLayers(
     readonly host: SandboxHost;
     readonly logger: Logger;
     readonly metrics: Metrics;
+    /** Ends the warm sandboxes of a layer. */
+    readonly letGo: (layer: string) => Promise<void>;
   },
 ): LayerStore {
-  const { daemon, host, logger, metrics } = parts;
+  const { daemon, host, letGo, logger, metrics } = parts;
   const { index, all } = destinationsOf(config);
   const layerBytesMax = config.PYEXEC_LAYER_MAX_MB * MIB;
   const rules: EgressRules = {
@@ -167,6 +169,7 @@ export function buildLayers(
           entries: 2 * FILES_MAX,
         },
       }),
+    letGo,
     observe: (event) => {
       switch (event.kind) {
         case 'attached':

@@ -74,6 +74,8 @@ export interface LayerStoreOptions {
   /** Whether the index can be connected to at all. */
   readonly indexAnswers: () => Promise<boolean>;
   readonly readTree: (tar: AsyncIterable<Uint8Array>, signal: AbortSignal) => Promise<Project>;
+  /** Ends whatever keeps a layer in use without a lease, before it goes. */
+  readonly letGo: (key: string) => Promise<void>;
   readonly observe: (event: LayerEvent) => void;
 }
 
@@ -225,7 +227,9 @@ export class LayerStore {
         layer.users -= 1;
       },
       lost: () => {
-        if (this.#layers.get(layer.key) === layer) this.#layers.delete(layer.key);
+        if (this.#layers.get(layer.key) !== layer) return;
+        this.#layers.delete(layer.key);
+        void this.#options.letGo(layer.key);
       },
     };
   }
@@ -379,6 +383,7 @@ export class LayerStore {
       if (layer.users > 0) continue;
       // Out of the list first: nobody can begin to use it while it goes.
       this.#layers.delete(layer.key);
+      await this.#options.letGo(layer.key);
       const isGone = await this.#options.images.remove(layer.key).catch(() => false);
       if (isGone) {
         bytes -= layer.bytes;

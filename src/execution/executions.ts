@@ -380,7 +380,11 @@ export class Executions {
       const admittedAt = performance.now();
       layer = packages && (await this.#options.packages?.attach(packages, plan.shape, record.ownerId, cancellation));
       if (layer) record.installed(layer.packages);
-      const shape = layer ? { ...plan.shape, imageId: layer.imageId, layer: layer.key } : plan.shape;
+      // A layer of nothing is the image itself.
+      const shape =
+        layer && layer.imageId !== plan.shape.imageId
+          ? { ...plan.shape, imageId: layer.imageId, layer: layer.key }
+          : plan.shape;
       lease = await startSandbox(shape, cancellation);
       observe({
         kind: 'acquired',

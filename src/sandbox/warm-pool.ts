@@ -25,7 +25,7 @@ export type PoolEvent =
   | { readonly kind: 'hit'; readonly ageMs: number; readonly preimported: boolean }
   | { readonly kind: 'miss' }
   | { readonly kind: 'refilled'; readonly durationMs: number }
-  | { readonly kind: 'refill_failed'; readonly error: unknown }
+  | { readonly kind: 'refill_failed'; readonly error: unknown; readonly shape: SandboxShape }
   | { readonly kind: 'discarded'; readonly reason: 'died' | 'aged' | 'stale' | 'surplus' | 'update_failed' };
 
 export interface WarmPoolOptions {
@@ -74,7 +74,7 @@ const BACKOFF_MS_MIN = 500;
 const BACKOFF_MS_MAX = 30_000;
 
 /** What cannot be changed once a container runs. */
-function shapeKey(shape: SandboxShape): string {
+export function shapeKey(shape: SandboxShape): string {
   const { imageId, runtime, network, workBytes, tmpBytes, preimports } = shape;
   return [imageId, runtime, network, workBytes, tmpBytes, preimports.join(' ')].join('\n');
 }
@@ -92,6 +92,7 @@ export class WarmPool {
   readonly #shelves = new Map<string, Shelf>();
   readonly #closing = new AbortController();
   readonly #starts = new Set<Promise<void>>();
+  readonly #leaving = new Set<Promise<void>>();
   #backoffMs = 0;
   /** After a pause one start alone tries whether the daemon is well again. */
   #isProbing = false;
@@ -131,6 +132,11 @@ export class WarmPool {
       }
     }
     this.#refill();
+  }
+
+  /** Resolves when the members that were destroyed unused until now are gone. */
+  async discardsDone(): Promise<void> {
+    await Promise.all(this.#leaving);
   }
 
   /** Replaces members that are too old or dead, lets go of those nobody needs, and goes on filling. To be called at an interval. */
@@ -356,7 +362,7 @@ export class WarmPool {
   /** A start failed: whoever waits longest hears it; refilling pauses, longer each time. */
   #failed(shelf: Shelf, error: unknown): void {
     if (this.#closing.signal.aborted) return;
-    this.#options.observe({ kind: 'refill_failed', error });
+    this.#options.observe({ kind: 'refill_failed', error, shape: shelf.target.shape });
     const next = shelf.waiters.values().next();
     if (!next.done) {
       shelf.waiters.delete(next.value);
@@ -377,7 +383,8 @@ export class WarmPool {
 
   #discard(member: Member, reason: Extract<PoolEvent, { kind: 'discarded' }>['reason']): void {
     this.#options.observe({ kind: 'discarded', reason });
-    void member.lease.release();
+    const leaving = member.lease.release().finally(() => this.#leaving.delete(leaving));
+    this.#leaving.add(leaving);
   }
 
   #sum(of: (shelf: Shelf) => number): number {

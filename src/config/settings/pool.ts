@@ -19,6 +19,17 @@ export const POOL_SETTINGS = {
     about:
       'Warm sandboxes that have imported modules already, for programs that import one of them, as comma-separated `image=module+module:size`, such as `pyexec/data=numpy+pandas:2`.',
   },
+  PYEXEC_POOL_LAYERS: {
+    schema: integer(0, 64),
+    fallback: '4',
+    about:
+      'Sets of packages used lately for which warm sandboxes are kept, so that the second run with the same `requirements` is as fast as one without: two each, and by demand as many as their image has. Only for images that are kept warm themselves.',
+  },
+  PYEXEC_POOL_LAYER_IDLE: {
+    schema: integer(1, 86_400),
+    fallback: '600',
+    about: 'Seconds without a use after which the warm sandboxes of a set of packages are let go.',
+  },
   PYEXEC_POOL_MAX_AGE: {
     schema: integer(10, 86_400),
     fallback: '900',

@@ -95,6 +95,8 @@ const CASES: Readonly<Record<SettingName, { good: readonly [string, unknown]; ba
   PYEXEC_ARTIFACT_MB: { good: ['64', 64], bad: ['0', '4097'] },
   PYEXEC_ARTIFACT_INLINE_KB: { good: ['0', 0], bad: ['-1', '4097'] },
   PYEXEC_POOL_IMAGES: { good: ['a=1,b=2', ['a=1', 'b=2']], bad: [] },
+  PYEXEC_POOL_LAYERS: { good: ['0', 0], bad: ['-1', '65'] },
+  PYEXEC_POOL_LAYER_IDLE: { good: ['1', 1], bad: ['0', '86401'] },
   PYEXEC_POOL_MAX_AGE: { good: ['10', 10], bad: ['9', '86401'] },
   PYEXEC_MAX_CONCURRENT: { good: ['1', 1], bad: ['0', '1025'] },
   PYEXEC_MAX_QUEUE: { good: ['0', 0], bad: ['-1', '100001'] },

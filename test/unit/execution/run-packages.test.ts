@@ -28,6 +28,7 @@ const packages = (mode: 'off' | 'allow-list' | 'any' = 'any', allowed: readonly 
       openEgress: never,
       indexAnswers: never,
       readTree: never,
+      letGo: never,
       observe: never,
     }),
     limits: { count: 3, bytes: 1000 },
