@@ -52,15 +52,6 @@ class Preimports:
         self.modules = frozenset(sys.modules)
         self.importer_paths = frozenset(sys.path_importer_cache)
         self.top_level = frozenset(name.partition(".")[0] for name in self.modules - BASELINE_MODULES)
-        collector = __import__("gc")
-        collector.collect()
-        # Never looked at again: neither a collection nor the interpreter's end touches these pages.
-        collector.freeze()
-        # The program's own globals are looked at: cycles through them have finalizers to run.
-        main = type(sys)("__main__")
-        old = vars(sys.modules["__main__"])
-        vars(main).update({name: value for name, value in old.items() if name in MAIN_NAMES})
-        sys.modules["__main__"] = main
         # Caches and the like in HOME; as after an import of the program's own.
         self.left = frozenset(os.listdir(WORK))
         visible = sorted(name for name in self.left if not name.startswith("."))
