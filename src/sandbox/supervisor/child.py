@@ -121,6 +121,7 @@ class Child:
         self.importer_of(WORK + "/main.py")
         os.path.dirname(os.path.realpath(WORK + "/main.py"))
         resource.getrlimit(resource.RLIMIT_CORE)
+        self.read_layout()
         self.show_in_proc({"command": [b"", b"python3"], "environment": {"A": "b"}})
         for name in [name for name in sys.modules if name not in known]:
             del sys.modules[name]
@@ -331,7 +332,8 @@ class Child:
         os.chdir(program["directory"])
         entry = program["entry"]
         absolute = os.path.join(program["directory"], entry)
-        if program["fresh"] or self.terminal is None or self.is_archive(absolute) or self.could_differ(absolute):
+        folder = os.path.dirname(os.path.realpath(absolute))
+        if program["fresh"] or self.terminal is None or self.is_archive(absolute) or self.preimports.could_differ(folder):
             _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
             _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
             os.execve(program["command"][0], program["command"][1:], program["environment"])
@@ -347,7 +349,7 @@ class Child:
         sys.argv = [entry] + program["args"]
         if hasattr(sys, "orig_argv"):
             sys.orig_argv = ["python3", entry] + program["args"]
-        sys.path[0] = os.path.dirname(os.path.realpath(absolute))
+        sys.path[0] = folder
         if self.interactive_hook is None:
             del sys.__interactivehook__
         else:
@@ -366,32 +368,54 @@ class Child:
             self.run_for_the_last_value(absolute)
         return opened
 
-    def show_in_proc(self, program):
-        """Makes /proc/self/cmdline and environ the program's own, not PID 1's. gVisor does not allow it."""
+    def read_layout(self):
+        """Remembers where the kernel says that code, data, heap and stack begin."""
+        self.layout = None
         try:
             with open("/proc/self/stat") as file:
                 fields = [None] * 3 + file.read().rpartition(")")[2].split()
+            self.layout = [int(fields[field]) for field in LAYOUT_FIELDS], int(fields[STACK_FIELD])
+        except (OSError, ValueError, LookupError):
+            pass
+
+    def show_in_proc(self, program):
+        """Makes /proc/self/cmdline and environ the program's own, not PID 1's. gVisor does not allow it."""
+        if self.layout is None:
+            return
+        code_and_data, stack = self.layout
+        try:
             command = b"".join(part + b"\0" for part in program["command"][1:])
             environment = b"".join(os.fsencode("%s=%s\0" % pair) for pair in program["environment"].items())
             start = self.allocate(len(command) + len(environment))
             ctypes.memmove(start, command + environment, len(command) + len(environment))
-            layout = [int(fields[field]) for field in LAYOUT_FIELDS] + [self.end_of_heap(0), int(fields[STACK_FIELD])]
+            layout = code_and_data + [self.end_of_heap(0), stack]
             middle, end = start + len(command), start + len(command) + len(environment)
             # No auxiliary vector, and -1 for no other executable.
             layout += [start, middle, middle, end, 0, 0xFFFFFFFF << 32]
             memory_map = (ctypes.c_uint64 * len(layout))(*layout)
-            self.prctl(PR_SET_MM, PR_SET_MM_MAP, memory_map, ctypes.c_ulong(ctypes.sizeof(memory_map)), 0)
-        except (OSError, ValueError, LookupError):
+            if self.prctl(PR_SET_MM, PR_SET_MM_MAP, memory_map, ctypes.c_ulong(ctypes.sizeof(memory_map)), 0) != 0:
+                self.layout = None
+        except OSError:
             pass
 
     def is_archive(self, path):
         """Asks what CPython's main asks of every file, and leaves the same in sys.path_importer_cache."""
         for known in [known for known in sys.path_importer_cache if known not in self.preimports.importer_paths]:
             del sys.path_importer_cache[known]
+        if len(sys.path_hooks) == 2 and self.has_no_archive_end(path):
+            sys.path_importer_cache[path] = None
+            return False
         return self.importer_of(path) is not None
 
-    def could_differ(self, path):
-        return self.preimports.could_differ(os.path.dirname(os.path.realpath(path)))
+    @staticmethod
+    def has_no_archive_end(path):
+        """Whether zipimport would find no end of a central directory: what it does in many steps, in three."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            start = os.read(descriptor, SEARCHED_BYTES)
+        finally:
+            os.close(descriptor)
+        return len(start) < SEARCHED_BYTES and b"PK\5\6" not in start
 
     def run_for_the_last_value(self, path):
         """Runs the file so that the value of its last expression is known. Does not return.
@@ -484,6 +508,10 @@ class Child:
             self.note(DETAIL_NOTE, *exception_details(problem, sys.last_traceback))
         except BaseException:
             pass
+
+    def is_ending(self):
+        """In PID 1: whether the program's interpreter is at its end. The program can say so too soon; it then waits longer to be heard."""
+        return self.notes[ENDING_NOTE] != 0
 
     def read_note(self, place):
         """In PID 1: what the child left there, as (text, number), or None. It may be anything."""

@@ -13,6 +13,8 @@ import time
 
 # Frames waiting for the host beyond this stop the reading of the program's pipes.
 OUTGOING_BYTES_MAX = 1 << 20
+# So much never waits for more.
+HELD_BYTES_MAX = 1 << 14
 # What a pipe holds.
 STREAM_READ_BYTES = 1 << 16
 
@@ -24,15 +26,15 @@ class Host:
         self.incoming = bytearray()
         self.outgoing = []
         self.outgoing_bytes = 0
+        # Until when what is sent waits for more to go with it: each write wakes three processes on its way.
+        self.held_until = 0.0
         self.closed = False
         os.set_blocking(1, False)
         fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_NONBLOCK)
 
-    def hold(self, kind):
-        """Like `send`, but goes out with what is sent next, or when `pump` is called: one write instead of two."""
-        header = struct.pack(">BI", FRAME_TYPES[kind], 0)
-        self.outgoing.append(header)
-        self.outgoing_bytes += len(header)
+    @property
+    def is_held(self):
+        return 0 < self.outgoing_bytes < HELD_BYTES_MAX and time.monotonic() < self.held_until
 
     def send(self, kind, payload=b""):
         header = struct.pack(">BI", FRAME_TYPES[kind], len(payload))
@@ -46,6 +48,8 @@ class Host:
         self.send(kind, json.dumps(value).encode())
 
     def pump(self):
+        if self.is_held:
+            return
         while self.outgoing and not self.closed:
             try:
                 written = os.writev(1, self.outgoing[:64])
@@ -66,6 +70,8 @@ class Host:
 
     def flush(self, deadline, leave_bytes=0):
         """Waits until all but `leave_bytes` is sent, the host is gone or the deadline has passed."""
+        self.held_until = 0.0
+        self.pump()
         poller = select.poll()
         poller.register(1, select.POLLOUT)
         while self.outgoing_bytes > leave_bytes and not self.closed and time.monotonic() < deadline:

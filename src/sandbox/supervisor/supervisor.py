@@ -26,8 +26,12 @@ PROTOCOL = 3
 # How long to wait for killed processes to be gone, and for their pipes to end.
 REAP_GRACE_S = 2.0
 CPU_POLL_S = 0.1
-# How long STARTED waits for the first output, to leave with it: each write wakes three processes on its way.
-HOLD_STARTED_S = 0.002
+# How long STARTED and the first output wait for the end, to leave with it.
+HOLD_FIRST_S = 0.002
+# And what is put out when the program's interpreter ends already.
+HOLD_LAST_S = 0.01
+# How long this process stays after its last frame. Its end wakes the engine, while the host answers.
+LEAVE_AFTER_S = 0.02
 
 F_SETPIPE_SZ = 1031
 PIPE_CAPACITY_BYTES = 262144
@@ -165,6 +169,7 @@ class Run:
 
     def report_input(self, index, cpu_ms, kills, omitted):
         status = self.status
+        self.host.held_until = 0.0
         self.host.send_json(
             "INPUT_EXIT",
             {
@@ -197,6 +202,7 @@ class Run:
         stdin = memoryview(bytes(self.stdin))
         self.stdin = bytearray()
         self.stdin_open = True
+        is_ending = False
         while True:
             self.reap()
             if self.status is not None or self.cause:
@@ -218,10 +224,8 @@ class Run:
             poller = select.poll()
             poller.register(WAKE_READ, select.POLLIN)
             poller.register(0, select.POLLIN)
-            # Nothing but a held STARTED can be waiting that early.
-            is_held = host.outgoing and now < started + HOLD_STARTED_S
-            if is_held:
-                wait = HOLD_STARTED_S
+            if host.is_held:
+                wait = min(wait, max(0, host.held_until - now))
             elif host.outgoing:
                 poller.register(1, select.POLLOUT)
             if self.stdin_open:
@@ -232,7 +236,11 @@ class Run:
                         poller.register(stream.descriptor, select.POLLIN)
                 if self.plan["displays"]:
                     poller.register(self.displays.descriptor, select.POLLIN)
-            for descriptor, _ in poller.poll(wait * 1000 + 1):
+            ready = poller.poll(-(-wait * 1000 // 1))
+            if not is_ending and CHILD.is_ending():
+                is_ending = True
+                host.held_until = time.monotonic() + HOLD_LAST_S
+            for descriptor, _ in ready:
                 if descriptor == WAKE_READ:
                     os.read(WAKE_READ, 4096)
                 elif descriptor == 0:
@@ -395,7 +403,8 @@ def supervise():
         run.report()
         host.flush(time.monotonic() + 30)
         return
-    host.hold("STARTED")
+    host.held_until = time.monotonic() + HOLD_FIRST_S
+    host.send("STARTED")
     run.relay()
     is_over = run.end_everything()
     run.omitted_bytes = {stream.name: stream.finish() for stream in run.streams}
@@ -403,6 +412,7 @@ def supervise():
         run.collect_artifacts()
     run.report()
     host.flush(time.monotonic() + 30)
+    select.select([], [], [], LEAVE_AFTER_S)
 
 
 WAKE_READ, WAKE_WRITE = os.pipe()
