@@ -223,6 +223,12 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
   const webhooks = buildWebhooks(config, { directory: directory.path, logger, metrics });
   const audit = openAudit(config, logger, metrics);
   const observe = observeMilestones(logger, metrics);
+  const archiveLimits: ArchiveLimits = {
+    ...DEFAULT_ARCHIVE_LIMITS,
+    bodyBytes: config.PYEXEC_MAX_UPLOAD_MB * MIB,
+    contentBytes: config.PYEXEC_MAX_PROJECT_MB * MIB,
+    entries: config.PYEXEC_MAX_ENTRIES,
+  };
   const executions = new Executions({
     webhooks: webhooks.deliveries,
     budgets: budgets.budgets,
@@ -236,6 +242,7 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
       },
       memory: new OutputMemory(OUTPUT_MEMORY_BYTES_MAX),
     },
+    projects: { limits: archiveLimits, spoolDirectory: config.PYEXEC_SPOOL_DIR },
     resolveImage: async (asked, caller) => {
       const reference = asked ?? defaultImageOf(caller, config.PYEXEC_DEFAULT_IMAGE);
       if (!mayUseImage(caller, reference)) {
@@ -286,12 +293,6 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
     return { ready: Object.values(checks).every(({ ok }) => ok), checks };
   };
 
-  const archiveLimits: ArchiveLimits = {
-    ...DEFAULT_ARCHIVE_LIMITS,
-    bodyBytes: config.PYEXEC_MAX_UPLOAD_MB * MIB,
-    contentBytes: config.PYEXEC_MAX_PROJECT_MB * MIB,
-    entries: config.PYEXEC_MAX_ENTRIES,
-  };
   const drain = async (graceMs: number) => {
     await executions.drain(graceMs);
     await webhooks.close();

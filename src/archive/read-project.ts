@@ -44,18 +44,7 @@ export async function readProject(source: AsyncIterable<Uint8Array>, options: Re
   try {
     const { bytes, isGzip } = await decoded(body, options.gzip, options.limits);
     const walker = new TarWalker(options.limits, explainNotATar(isGzip));
-    for await (const chunk of bytes) {
-      options.onBytes?.(chunk.length);
-      for (const token of walker.feed(chunk)) {
-        if (token.kind === 'entry') {
-          await assembly.entry(token.entry);
-          continue;
-        }
-        const written = assembly.content(token.bytes);
-        if (written) await written;
-      }
-    }
-    walker.finish();
+    await assembleFrom(bytes, walker, assembly, options.onBytes);
     options.signal?.throwIfAborted();
     return await assembly.finish();
   } catch (error) {
@@ -64,6 +53,27 @@ export async function readProject(source: AsyncIterable<Uint8Array>, options: Re
   } finally {
     await body.return();
   }
+}
+
+/** Hands every entry of a tar to the assembly, as the walker finds them, to the end of the tar. */
+export async function assembleFrom(
+  tar: AsyncIterable<Buffer>,
+  walker: TarWalker,
+  assembly: Assembly,
+  onBytes?: (bytes: number) => void,
+): Promise<void> {
+  for await (const chunk of tar) {
+    onBytes?.(chunk.length);
+    for (const token of walker.feed(chunk)) {
+      if (token.kind === 'entry') {
+        await assembly.entry(token.entry);
+        continue;
+      }
+      const written = assembly.content(token.bytes);
+      if (written) await written;
+    }
+  }
+  walker.finish();
 }
 
 async function decoded(

@@ -25,6 +25,8 @@ export interface Artifact {
   readonly media_type: string;
   /** Lower-case hex, of the content. */
   readonly sha256: string;
+  /** Where somebody may execute it. */
+  readonly executable?: true;
   /** The content as base64, where it was asked for and is small enough. */
   readonly content?: string;
 }

@@ -18,6 +18,15 @@ export type EntryPoint =
 /** Which of a caller's own runs goes first; it changes nothing between callers. */
 export type Priority = 'low' | 'normal' | 'high';
 
+/** A file an earlier execution left, or all it left, for the project of this one. */
+export interface FilesFrom {
+  readonly executionId: string;
+  /** As the earlier execution lists it; absent: all of its artifacts. */
+  readonly path?: string;
+  /** Where it goes in the project; where all are meant, the folder. Absent: where it was. */
+  readonly as?: string;
+}
+
 export interface RunRequest {
   /** Absent: found in the project (main.py, __main__.py, the only .py file). */
   readonly entryPoint?: EntryPoint;
@@ -42,6 +51,8 @@ export interface RunRequest {
   readonly wantsDisplays?: boolean;
   /** Absent: nothing the run leaves behind is collected. */
   readonly artifacts?: Pick<ArtifactWish, 'patterns' | 'inlineBytes'>;
+  /** Files of earlier executions that become part of the project. */
+  readonly filesFrom?: readonly FilesFrom[];
   /** Whether a missing entry point is Python's to report rather than ours to refuse. */
   readonly toleratesMissingEntryPoint?: boolean;
   /** Absent: normal. */

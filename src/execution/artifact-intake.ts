@@ -91,6 +91,7 @@ export class ArtifactIntake implements ArtifactSink {
       size: header.size,
       media_type: mediaTypeOf(path),
       sha256: hash.digest('hex'),
+      ...(header.executable ? { executable: true } : {}),
     };
     if (inline) this.#inlineBytes += header.size;
     this.#artifacts.push(inline ? { ...artifact, content: Buffer.concat(inline).toString('base64') } : artifact);

@@ -26,11 +26,16 @@ export class ArtifactShelf {
     this.#files = files;
   }
 
+  /** What the execution left. @throws {ServiceError} artifact_not_found when that is nothing. */
+  all(result: ExecutionResult): readonly Artifact[] {
+    const { artifacts = [] } = result;
+    if (artifacts.length === 0) throw notThere(result);
+    return artifacts;
+  }
+
   /** Every artifact, as one tar. @throws {ServiceError} artifact_not_found when there is none. */
   tar(result: ExecutionResult): Readings {
-    const artifacts = result.artifacts ?? [];
-    if (artifacts.length === 0) throw notThere(result);
-    return this.#from(result, 0, tarLayout(artifacts).bytes);
+    return this.#from(result, 0, tarLayout(this.all(result)).bytes);
   }
 
   /** @throws {ServiceError} artifact_not_found when the execution has no artifact of this path. */

@@ -30,6 +30,7 @@ import type { ExecutionStore, IdempotencyKey } from '../store/execution-store.ts
 import { ArtifactShelf } from './artifact-shelf.ts';
 import { ArtifactIntake } from './artifact-intake.ts';
 import { buffersPassed } from './buffer-garbage.ts';
+import { EarlierFiles, type EarlierFilesOptions } from './earlier-files.ts';
 import { outcomeOf, programReportOf } from './ending-to-outcome.ts';
 import { ExecutionRecord, type RecordStorage } from './execution-record.ts';
 import { keyFor, mayRunAgain, refuseOtherRequest } from './idempotency.ts';
@@ -77,6 +78,8 @@ export interface ExecutionsOptions {
   readonly slots: RunSlots;
   readonly store: ExecutionStore;
   readonly storage: RecordStorage;
+  /** How a project is checked and kept that files of earlier executions join. */
+  readonly projects: EarlierFilesOptions;
   /** The local image a request of this caller means. Throws image_not_allowed or image_unavailable. */
   readonly resolveImage: (
     reference: string | undefined,
@@ -136,12 +139,14 @@ export class Executions {
   readonly #artifactFiles: ArtifactFiles;
   /** Reads what executions left behind. */
   readonly artifacts: ArtifactShelf;
+  readonly #earlierFiles: EarlierFiles;
   #draining = false;
 
   constructor(options: ExecutionsOptions) {
     this.#options = options;
     this.#artifactFiles = new ArtifactFiles(options.storage.directoryOf);
     this.artifacts = new ArtifactShelf(this.#artifactFiles);
+    this.#earlierFiles = new EarlierFiles(options.projects, this.artifacts);
     this.#saving = setInterval(() => {
       for (const record of this.#active.values()) record.save();
     }, SAVE_INTERVAL_MS);
@@ -160,25 +165,19 @@ export class Executions {
    * Accepts a run, or refuses it. The project belongs to the execution from the
    * call on, also when it is refused. A request repeated under its key is the execution it already is.
    * @throws {ServiceError} for everything in policy/, requirements_*, queue_full, budget_exhausted, shutting_down,
-   *   image_*, invalid_webhook, storage_*, idempotency_key_reused.
+   *   image_*, invalid_webhook, storage_*, idempotency_key_reused, and those of EarlierFiles.
    */
   async submit(
     request: RunRequest,
-    project: Project,
+    given: Project,
     caller: Caller,
     { form, idempotencyKey, onRepeated }: SubmitOptions = {},
   ): Promise<Submitted> {
-    const key = idempotencyKey === undefined ? undefined : keyFor(idempotencyKey, request, project, form);
+    const key = idempotencyKey === undefined ? undefined : keyFor(idempotencyKey, request, given, form);
+    let project = given;
     // Of requests that come with one key at once, the second waits until the first is accepted or refused.
     const leave = key && (await this.#turnOf(`${caller.id} ${key.key}`));
     try {
-      this.refuseIfDraining();
-      if (request.webhook) this.#checkWebhook(request.webhook);
-      const image = await this.#options.resolveImage(request.image, caller);
-      const packages = this.#options.packages?.read(request, image.labels);
-      const decided = decide(request, project, image, withinCaller(this.#options.policy, caller));
-      const plan = packages ? decided : await this.#withPreimports(decided, request, project);
-      // Draining may have begun meanwhile, and would not wait for a run it does not know.
       this.refuseIfDraining();
       const earlier = key && this.#earlier(key, caller);
       if (earlier) {
@@ -186,6 +185,14 @@ export class Executions {
         await project.dispose();
         return earlier;
       }
+      if (request.webhook) this.#checkWebhook(request.webhook);
+      project = await this.#withEarlierFiles(given, request, caller);
+      const image = await this.#options.resolveImage(request.image, caller);
+      const packages = this.#options.packages?.read(request, image.labels);
+      const decided = decide(request, project, image, withinCaller(this.#options.policy, caller));
+      const plan = packages ? decided : await this.#withPreimports(decided, request, project);
+      // Draining may have begun meanwhile, and would not wait for a run it does not know.
+      this.refuseIfDraining();
       const record = new ExecutionRecord(plan, caller.id, this.#options.storage, form);
       const hold = caller.id === SERVICE.id ? undefined : this.#options.budgets?.reserve(caller.id, plan.limits);
       let slot: Reservation | undefined;
@@ -251,6 +258,10 @@ export class Executions {
     if (!known || !execution) return undefined;
     refuseOtherRequest(known, key);
     return mayRunAgain(execution.result()) ? undefined : execution;
+  }
+
+  #withEarlierFiles(project: Project, { filesFrom = [] }: RunRequest, caller: Caller): Promise<Project> {
+    return this.#earlierFiles.addTo(project, filesFrom, caller, (id) => this.get(id, caller).result());
   }
 
   /** The plan in a sandbox that has imported already what the program imports, where there are such. */

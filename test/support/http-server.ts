@@ -46,6 +46,7 @@ export type Program = (run: {
   readonly out: (text: string | Uint8Array, stream?: 'stdout' | 'stderr') => void;
   readonly sink: RunParameters[2];
   readonly plan: RunPlan;
+  readonly project: RunParameters[1];
   readonly signal: AbortSignal;
   /** Resolves when the run is cancelled. */
   readonly cancelled: Promise<void>;
@@ -83,6 +84,8 @@ export interface TestServer extends AsyncDisposable {
   readonly logText: () => string;
   /** Files left in the spool directory. */
   readonly spooled: () => string[];
+  /** Where an execution keeps its files. */
+  readonly directoryOf: (id: string) => string;
   readonly app: Awaited<ReturnType<typeof buildHttpServer>>;
 }
 
@@ -123,6 +126,7 @@ export async function startHttp(options: TestServerOptions = {}): Promise<TestSe
     },
     slots: new RunSlots({ concurrent: options.concurrent ?? 64, queueMax: options.queueMax ?? 64 }),
     storage: state.storage,
+    projects: { limits: { ...DEFAULT_ARCHIVE_LIMITS, contentBytes: 4 * MIB }, spoolDirectory: spool },
     store: state.store,
     resolveImage: (reference) => Promise.resolve({ reference: reference ?? 'pyexec/slim:latest', id: 'sha256:1' }),
     preimportsOffered: () => [],
@@ -196,6 +200,7 @@ export async function startHttp(options: TestServerOptions = {}): Promise<TestSe
     },
     logText: () => lines.join(''),
     spooled: () => readdirSync(spool),
+    directoryOf: state.storage.directoryOf,
     app,
     [Symbol.asyncDispose]: async () => {
       await executions.drain(0);
@@ -207,7 +212,7 @@ export async function startHttp(options: TestServerOptions = {}): Promise<TestSe
 }
 
 function leaseOf(program: Program, plans: RunPlan[]): Lease {
-  const run = async (...[plan, , sink, signal]: RunParameters): Promise<Ending> => {
+  const run = async (...[plan, project, sink, signal]: RunParameters): Promise<Ending> => {
     plans.push(plan);
     sink.started();
     const cancelled = new Promise<void>((resolve) => {
@@ -220,7 +225,7 @@ function leaseOf(program: Program, plans: RunPlan[]): Lease {
     const out = (text: string | Uint8Array, stream: 'stdout' | 'stderr' = 'stdout') => {
       void sink.output(stream, Buffer.from(text as Uint8Array));
     };
-    return (await program({ out, sink, plan, signal, cancelled })) ?? exited();
+    return (await program({ out, sink, plan, project, signal, cancelled })) ?? exited();
   };
   const lease: unknown = { sandbox: { containerId: 'container', run }, release: () => Promise.resolve() };
   return lease as Lease;

@@ -7,7 +7,8 @@
 import { invalidField, unknownField } from './field-errors.ts';
 import { parseRunOptions, type AskedRun } from './run-options.ts';
 
-type Kind = 'text' | 'list' | 'selection' | 'assignments' | 'whole' | 'decimal' | 'boolean';
+type Kind = 'text' | 'list' | 'selection' | 'assignments' | 'references' | 'whole' | 'decimal' | 'boolean';
+type RepeatableKind = Extract<Kind, 'list' | 'selection' | 'assignments' | 'references'>;
 
 /** Every parameter: what it is called, where it belongs among the options, how it is read. */
 const PARAMETERS = {
@@ -31,6 +32,7 @@ const PARAMETERS = {
   eval_last_expr: ['eval_last_expr', 'boolean'],
   artifacts: ['artifacts', 'selection'],
   artifacts_inline_bytes: ['artifacts_inline_bytes', 'whole'],
+  files_from: ['files_from', 'references'],
   network: ['network', 'boolean'],
   detach: ['detach', 'boolean'],
   priority: ['priority', 'text'],
@@ -73,21 +75,39 @@ export function parseQueryOptions(query: URLSearchParams): AskedRun {
     if (!Object.hasOwn(PARAMETERS, name)) throw unknownField(name);
     const [path, kind] = PARAMETERS[name as QueryParameter];
     const values = query.getAll(name);
-    const isRepeatable = kind === 'list' || kind === 'assignments' || kind === 'selection';
-    if (values.length > 1 && !isRepeatable) throw invalidField(name, 'can be given once only');
+    if (values.length > 1 && !isRepeatable(kind)) throw invalidField(name, 'can be given once only');
     const [group, member] = path.split('.') as [string, string | undefined];
-    const value = isRepeatable ? listOf(name, kind, values) : read(name, kind, values[0] ?? '');
+    const value = isRepeatable(kind) ? listOf(name, kind, values) : read(name, kind, values[0] ?? '');
     if (member === undefined) options[group] = value;
     else options[group] = { ...(options[group] as object | undefined), [member]: value };
   }
   return parseRunOptions(options, spelling);
 }
 
-function listOf(name: string, kind: 'list' | 'assignments' | 'selection', values: readonly string[]): unknown {
-  if (kind === 'selection' && values.length === 1 && /^(?:true|false)$/.test(values[0] ?? '')) {
-    return values[0] === 'true';
+function isRepeatable(kind: Kind): kind is RepeatableKind {
+  return kind === 'list' || kind === 'selection' || kind === 'assignments' || kind === 'references';
+}
+
+function listOf(name: string, kind: RepeatableKind, values: readonly string[]): unknown {
+  switch (kind) {
+    case 'selection':
+      return values.length === 1 && /^(?:true|false)$/.test(values[0] ?? '') ? values[0] === 'true' : values;
+    case 'list':
+      return values;
+    case 'references':
+      return values.map(referenceOf);
+    case 'assignments':
+      return assignmentsOf(name, values);
   }
-  if (kind !== 'assignments') return values;
+}
+
+/** `ID/PATH`, as in the address of an artifact, or `ID` for all of them. */
+function referenceOf(value: string): object {
+  const slash = value.indexOf('/');
+  return slash === -1 ? { execution_id: value } : { execution_id: value.slice(0, slash), path: value.slice(slash + 1) };
+}
+
+function assignmentsOf(name: string, values: readonly string[]): Record<string, string> {
   const variables = new Map<string, string>();
   for (const value of values) {
     const equals = value.indexOf('=');
@@ -99,7 +119,7 @@ function listOf(name: string, kind: 'list' | 'assignments' | 'selection', values
   return Object.fromEntries(variables);
 }
 
-function read(name: string, kind: 'text' | 'whole' | 'decimal' | 'boolean', value: string): unknown {
+function read(name: string, kind: Exclude<Kind, RepeatableKind>, value: string): unknown {
   switch (kind) {
     case 'text':
       return value;

@@ -76,6 +76,7 @@ export function toAskedRun(options: RunOptions, spelling: Spelling = (path) => p
     wantsDisplays: options.displays ?? true,
     ...(options.eval_last_expr ? { wantsLastValue: true } : {}),
     ...artifactsOf(options),
+    ...filesFromOf(options),
     ...inputsOf(options, spelling),
   };
   return { run, detach: options.detach ?? false };
@@ -99,6 +100,11 @@ function inputsOf({ inputs, stop_on_failure = false }: RunOptions, spelling: Spe
 function artifactsOf({ artifacts = true, artifacts_inline_bytes = 0 }: RunOptions): Pick<RunRequest, 'artifacts'> {
   if (artifacts === false) return {};
   return { artifacts: { patterns: artifacts === true ? [] : artifacts, inlineBytes: artifacts_inline_bytes } };
+}
+
+function filesFromOf({ files_from }: RunOptions): Pick<RunRequest, 'filesFrom'> {
+  if (files_from === undefined) return {};
+  return { filesFrom: files_from.map(({ execution_id, ...file }) => ({ executionId: execution_id, ...file })) };
 }
 
 function webhookOf({ url, secret }: NonNullable<RunOptions['webhook']>): Webhook {

@@ -41,6 +41,8 @@ function queryParameter(kind: (typeof QUERY_PARAMETERS)[string]): z.ZodType {
       return z.array(z.string()).optional().meta({ description: 'Repeatable; the order is kept.' });
     case 'selection':
       return z.array(z.string()).optional().meta({ description: 'true, false, or repeatable: a path or pattern.' });
+    case 'references':
+      return z.array(z.string()).optional().meta({ description: 'Repeatable: EXECUTION_ID/PATH, or EXECUTION_ID.' });
     case 'assignments':
       return z.array(z.string()).optional().meta({ description: 'Repeatable: NAME=value.' });
     case 'whole':
@@ -90,6 +92,8 @@ export const createExecutionSchema = {
       'unsupported_media_type',
       'unsupported_content_encoding',
       ...ARCHIVE_CODES,
+      'not_found',
+      'artifact_not_found',
       'idempotency_key_reused',
       'entrypoint_missing',
       'invalid_entrypoint',

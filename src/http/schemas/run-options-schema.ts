@@ -66,6 +66,18 @@ export const runOptionsShape = {
   artifacts_inline_bytes: wholeOrDefault.optional().meta({
     description: 'Artifacts of at most this many bytes are in the answer as base64 too. Default: 0, none.',
   }),
+  files_from: z
+    .array(
+      z.strictObject({
+        execution_id: text.meta({ description: 'An earlier execution of yours.' }),
+        path: text.exactOptional().meta({ description: 'One of its artifacts. Default: all of them.' }),
+        as: text.exactOptional().meta({
+          description: 'Where it goes in the project; where all are meant, the folder. Default: where it was.',
+        }),
+      }),
+    )
+    .optional()
+    .meta({ description: 'Files that earlier executions left, put into this project beside its own.' }),
   network: z.boolean().optional().meta({ description: 'Whether the run needs the network. Default: false.' }),
   detach: z.boolean().optional().meta({ description: 'Whether the run goes on when the client disconnects.' }),
   webhook: z

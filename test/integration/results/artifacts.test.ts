@@ -45,7 +45,7 @@ import helper
       { path: 'changed.txt', size: 12, media_type: 'text/plain', sha256: sha256('Now it is so') },
       { path: 'empty', size: 0, media_type: 'application/octet-stream', sha256: sha256('') },
       { path: 'out/deep/table.csv', size: 8, media_type: 'text/csv', sha256: sha256('a,b\n1,2\n') },
-      { path: 'out/moved.txt', size: 5, media_type: 'text/plain', sha256: sha256('moved') },
+      { path: 'out/moved.txt', size: 5, media_type: 'text/plain', sha256: sha256('moved'), executable: true },
     ]);
     expect(run.artifacts_skipped).toBeUndefined();
     const files = await filesLeft(sandbox.engine.engine.executions, run);
@@ -312,5 +312,26 @@ open('main.py', 'w').write('import os; print(sorted(os.listdir("pkg")))')`);
     const files = await filesLeft(executions, first);
     const second = await leave(Object.fromEntries([...files].map(([path, { content }]) => [path, content])));
     expect(second.stdout).toBe(`['${'long'.repeat(40)}é.py']\n`);
+  });
+});
+
+describe('files of an earlier run', () => {
+  it('are in /work as they were left, and are not left again', async () => {
+    const first = await leave(`import os
+os.makedirs('bin'); open('bin/tool', 'w').write('#!/bin/sh\\necho made before'); os.chmod('bin/tool', 0o755)
+open('data.bin', 'wb').write(bytes(range(256)) * 8192)`);
+    const second = await leave(
+      `import subprocess, hashlib
+print(subprocess.check_output(['bin/tool'], text=True).strip(), hashlib.sha256(open('in/data.bin', 'rb').read()).hexdigest())
+open('new', 'w').close()`,
+      {
+        filesFrom: [
+          { executionId: first.execution_id, path: 'bin/tool' },
+          { executionId: first.execution_id, as: 'in' },
+        ],
+      },
+    );
+    expect(second.stdout, second.stderr).toBe(`made before ${String(first.artifacts?.[1]?.sha256)}\n`);
+    expect(pathsOf(second)).toEqual(['new']);
   });
 });

@@ -1,7 +1,9 @@
 /** The story of an execution with a sandbox that does what the test says: everything is given back, the end comes once. */
-import { ANONYMOUS } from '../../../src/domain/caller.ts';
+import { tmpdir } from 'node:os';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { ANONYMOUS } from '../../../src/domain/caller.ts';
 import { RunSlots } from '../../../src/admission/run-slots.ts';
+import { DEFAULT_ARCHIVE_LIMITS } from '../../../src/archive/archive-limits.ts';
 import { ServiceError } from '../../../src/domain/errors.ts';
 import type { RunRequest } from '../../../src/domain/plan.ts';
 import type { Project } from '../../../src/domain/project.ts';
@@ -42,6 +44,7 @@ function setup(run: Run, change: Partial<ExecutionsOptions> = {}, queueMax = 2) 
     slots,
     store,
     storage,
+    projects: { limits: DEFAULT_ARCHIVE_LIMITS, spoolDirectory: tmpdir() },
     resolveImage: () => Promise.resolve({ reference: 'a', id: 'sha256:a' }),
     preimportsOffered: () => [],
     startSandbox: () =>
