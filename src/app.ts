@@ -105,6 +105,7 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
     pyexec_layers_bytes: { help: 'Bytes of the layers that are kept', read: () => layers.bytes },
     pyexec_executions_stored: { help: 'Executions that can be fetched', read: () => store.size },
   });
+  const webhooks = buildWebhooks(config, { table: state.webhooks, logger, metrics });
   const daemon = new DockerDaemon({
     socketPath: config.PYEXEC_DOCKER_SOCKET,
     observe: (call, durationMs, failed) => {
@@ -219,8 +220,7 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
   }, POOL_MAINTENANCE_MS);
   poolTimer.unref();
 
-  const budgets = buildBudgets(config, directory.path, logger);
-  const webhooks = buildWebhooks(config, { directory: directory.path, logger, metrics });
+  const budgets = buildBudgets(config, state.usage, logger);
   const audit = openAudit(config, logger, metrics);
   const observe = observeMilestones(logger, metrics);
   const archiveLimits: ArchiveLimits = {
@@ -230,8 +230,8 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
     entries: config.PYEXEC_MAX_ENTRIES,
   };
   const executions = new Executions({
-    webhooks: webhooks.deliveries,
-    budgets: budgets.budgets,
+    webhooks,
+    budgets,
     policy,
     slots,
     store,
@@ -272,8 +272,7 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
     },
   });
 
-  await keepState(state, executions, logger, audit.recovered);
-  webhooks.resume(executions);
+  await keepState(state, executions, logger, audit.recovered, () => webhooks.recover((id) => executions.endOf(id)));
 
   let lastReadiness: { at: number; value: Promise<Readiness> } | undefined;
   const checkReadiness = async (): Promise<Readiness> => {
@@ -296,7 +295,6 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
   const drain = async (graceMs: number) => {
     await executions.drain(graceMs);
     await webhooks.close();
-    budgets.close();
     await layers.close();
     clearInterval(poolTimer);
     await pool.close();

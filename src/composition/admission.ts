@@ -4,7 +4,7 @@
 import { Budgets } from '../admission/budgets.ts';
 import { RunSlots } from '../admission/run-slots.ts';
 import type { Config } from '../config/config.ts';
-import { UsageTable } from '../store/usage-table.ts';
+import type { UsageTable } from '../domain/budget.ts';
 import type { Logger } from '../telemetry/logger.ts';
 
 const MIB = 2 ** 20;
@@ -24,28 +24,15 @@ export function runSlots(config: Config): RunSlots {
   });
 }
 
-/** Without a budget use is counted, but not kept over a restart. */
-export function buildBudgets(
-  config: Config,
-  directory: string,
-  logger: Logger,
-): { readonly budgets: Budgets; close(): void } {
-  const cpuMsMax = config.PYEXEC_BUDGET_CPU_SECONDS * 1000;
-  const memoryMibMsMax = config.PYEXEC_BUDGET_MEMORY_MIB_SECONDS * 1000;
-  const table = cpuMsMax + memoryMibMsMax > 0 ? new UsageTable(directory) : undefined;
-  const budgets = new Budgets({
+/** @param table absent: nobody has a budget; use is counted, but not kept over a restart. */
+export function buildBudgets(config: Config, table: UsageTable | undefined, logger: Logger): Budgets {
+  return new Budgets({
     windowMs: config.PYEXEC_BUDGET_WINDOW * 1000,
-    cpuMsMax,
-    memoryMibMsMax,
+    cpuMsMax: config.PYEXEC_BUDGET_CPU_SECONDS * 1000,
+    memoryMibMsMax: config.PYEXEC_BUDGET_MEMORY_MIB_SECONDS * 1000,
     table: table ?? { load: () => [], save: () => undefined },
     onError: (err) => {
       logger.error({ err }, 'what a caller used could not be written down');
     },
   });
-  return {
-    budgets,
-    close: () => {
-      table?.close();
-    },
-  };
 }

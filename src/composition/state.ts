@@ -8,6 +8,8 @@ import type { Executions } from '../execution/executions.ts';
 import { ExecutionStore } from '../store/execution-store.ts';
 import { StateDirectory, StateDirectoryError } from '../store/state-directory.ts';
 import { Sweeper } from '../store/sweeper.ts';
+import { UsageTable } from '../store/usage-table.ts';
+import { WebhookTable } from '../store/webhook-table.ts';
 import type { Logger } from '../telemetry/logger.ts';
 
 const MIB = 2 ** 20;
@@ -16,6 +18,9 @@ const SWEEP_INTERVAL_MS = 5000;
 export interface State {
   readonly directory: StateDirectory;
   readonly store: ExecutionStore;
+  readonly webhooks: WebhookTable;
+  /** Absent where nobody has a budget. */
+  readonly usage: UsageTable | undefined;
   readonly sweeper: Sweeper;
   /** See ExecutionStore.showing; a failure is logged. */
   readonly showing: (id: ExecutionId, seq: number) => void;
@@ -26,9 +31,20 @@ export interface State {
 /** @throws {ConfigError} naming the setting, when the directory or what is in it cannot be used. */
 export function openState(config: Config, logger: Logger): State {
   const directory = usable(() => StateDirectory.open(config.PYEXEC_STATE_DIR));
+  const opened: { close(): void }[] = [directory];
+  const open = <T extends { close(): void }>(database: () => T): T => {
+    const made = usable(database);
+    opened.unshift(made);
+    return made;
+  };
+  const closeAll = () => {
+    for (const each of opened) each.close();
+  };
   let store: ExecutionStore;
+  let webhooks: WebhookTable;
+  let usage: UsageTable | undefined;
   try {
-    store = usable(
+    store = open(
       () =>
         new ExecutionStore(directory, {
           ttlMs: config.PYEXEC_CLEANUP_TTL * 1000,
@@ -36,8 +52,11 @@ export function openState(config: Config, logger: Logger): State {
           countMax: config.PYEXEC_STORE_MAX_EXECUTIONS,
         }),
     );
+    webhooks = open(() => new WebhookTable(directory.path));
+    const hasBudgets = config.PYEXEC_BUDGET_CPU_SECONDS + config.PYEXEC_BUDGET_MEMORY_MIB_SECONDS > 0;
+    usage = hasBudgets ? open(() => new UsageTable(directory.path)) : undefined;
   } catch (error) {
-    directory.close();
+    closeAll();
     throw error;
   }
   const onError = (error: unknown) => {
@@ -47,6 +66,8 @@ export function openState(config: Config, logger: Logger): State {
   return {
     directory,
     store,
+    webhooks,
+    usage,
     sweeper,
     showing: (id, seq) => {
       try {
@@ -57,18 +78,21 @@ export function openState(config: Config, logger: Logger): State {
     },
     close: async () => {
       await sweeper.stop();
-      store.close();
-      directory.close();
+      closeAll();
     },
   };
 }
 
-/** Ends what a crash left without an end, and keeps the records within their bounds from now on. */
+/**
+ * Ends what a crash left without an end, and keeps the records within their bounds from now on.
+ * @param beforeForgetting done before the first record is removed.
+ */
 export async function keepState(
   state: State,
   executions: Executions,
   logger: Logger,
   onRecovered: (id: ExecutionId, outcome: Outcome | undefined) => void,
+  beforeForgetting: () => Promise<void>,
 ): Promise<void> {
   const { sweeper } = state;
   const recover = async () => {
@@ -78,6 +102,7 @@ export async function keepState(
     }
   };
   await sweeper.guard(recover);
+  await beforeForgetting();
   void sweeper.removeStrays();
   sweeper.start(recover);
 }

@@ -1,34 +1,27 @@
 /**
  * Webhooks: the table of deliveries, the guard and those who deliver.
  */
+import { X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { ConfigError, type Config } from '../config/config.ts';
-import { SERVICE, type Caller } from '../domain/caller.ts';
-import type { Executions } from '../execution/executions.ts';
-import { WebhookTable } from '../store/webhook-table.ts';
+import type { DeliveryTable } from '../domain/webhook.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { isReceiver, ReceiverGuard } from '../webhooks/receiver-guard.ts';
 import { WebhookDeliveries } from '../webhooks/webhook-deliveries.ts';
 
-/** Sees every execution: it only tells whoever asked to be told. */
-const INSIDER: Caller = { ...SERVICE, scopes: new Set(['admin'] as const) };
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
-/** @throws {ConfigError} when an entry of the allow-list means nothing. */
+/** @throws {ConfigError} when an entry of the allow-list means nothing, or the file of certificates cannot be used. */
 export function buildWebhooks(
   config: Config,
-  { directory, logger, metrics }: { directory: string; logger: Logger; metrics: Metrics },
-): {
-  readonly deliveries: WebhookDeliveries;
-  /** Goes on with what an earlier process left. */
-  resume(executions: Executions): void;
-  close(): Promise<void>;
-} {
+  { table, logger, metrics }: { table: DeliveryTable; logger: Logger; metrics: Metrics },
+): WebhookDeliveries {
   for (const entry of config.PYEXEC_WEBHOOK_ALLOWED_HOSTS) {
     if (!isReceiver(entry)) {
       throw new ConfigError(`PYEXEC_WEBHOOK_ALLOWED_HOSTS: ${entry} is no host name, address or network`);
     }
   }
-  const table = new WebhookTable(directory);
   const deliveries = new WebhookDeliveries({
     table,
     guard: new ReceiverGuard({
@@ -36,6 +29,7 @@ export function buildWebhooks(
       ports: config.PYEXEC_WEBHOOK_PORTS,
       allowed: config.PYEXEC_WEBHOOK_ALLOWED_HOSTS,
     }),
+    ca: certificatesIn(config.PYEXEC_WEBHOOK_CA_FILE),
     secret: config.PYEXEC_WEBHOOK_SECRET || undefined,
     attemptsMax: config.PYEXEC_WEBHOOK_ATTEMPTS,
     retryMs: config.PYEXEC_WEBHOOK_RETRY * 1000,
@@ -43,33 +37,32 @@ export function buildWebhooks(
     pendingMax: config.PYEXEC_WEBHOOK_MAX_PENDING,
     userAgent: 'pyexec-webhooks/1',
     observe: (result, { id, executionId, attempts, lastError }, err) => {
-      metrics.webhook(result);
       const line = { delivery_id: id, execution_id: executionId, attempts, last_error: lastError, err };
-      if (result !== 'delivered') logger.warn(line, result === 'dead' ? 'a webhook was given up' : 'a webhook failed');
+      if (result === 'dropped') logger.warn(line, 'a webhook was dropped: its execution was never accepted');
+      else metrics.webhook(result);
+      if (result === 'failed') logger.warn(line, 'a webhook failed');
+      if (result === 'dead') logger.warn(line, 'a webhook was given up');
     },
     onError: (err) => {
-      logger.error({ err }, 'webhooks could not be recorded');
+      logger.error({ err }, 'webhooks could not be recorded; it is tried again');
     },
   });
   metrics.gauges({
     pyexec_webhooks_due: { help: 'Webhooks to be delivered', read: () => deliveries.dueCount },
     pyexec_webhooks_dead: { help: 'Webhooks that were given up', read: () => deliveries.deadCount },
   });
-  return {
-    deliveries,
-    resume: (executions) => {
-      deliveries.recover(async (id) => {
-        try {
-          return await executions.get(id, INSIDER).snapshot();
-        } catch {
-          // Its record is gone, or was never made whole.
-          return undefined;
-        }
-      });
-    },
-    close: async () => {
-      await deliveries.close();
-      table.close();
-    },
-  };
+  return deliveries;
+}
+
+/** The certificates of a PEM file, checked; undefined without one. */
+function certificatesIn(file: string): readonly string[] | undefined {
+  if (file === '') return undefined;
+  try {
+    const found = readFileSync(file, 'utf8').match(CERTIFICATE) ?? [];
+    if (found.length === 0) throw new Error('it holds no certificate');
+    return found.map((pem) => new X509Certificate(pem).toString());
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new ConfigError(`PYEXEC_WEBHOOK_CA_FILE: ${file} cannot be used: ${reason}`, { cause });
+  }
 }

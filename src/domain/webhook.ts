@@ -44,6 +44,8 @@ export interface DeliveryTable {
   /** The newest first; of everybody without an owner. */
   dead(ownerId: string | undefined, limit: number): readonly WebhookDelivery[];
   count(state: DeliveryState): number;
-  /** Leaves the newest `kept` of those given up. */
-  trimDead(kept: number): void;
+  /** Those that are neither made nor given up: of everybody, and of one owner. */
+  pending(ownerId: string): { readonly all: number; readonly ofOwner: number };
+  /** Leaves of those given up the newest: so many of each owner, and so many of all. */
+  trimDead(keptOfOne: number, kept: number): void;
 }

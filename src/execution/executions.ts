@@ -316,10 +316,20 @@ export class Executions {
     return execution;
   }
 
-  #find(id: string): ExecutionRecord | RecordedExecution | undefined {
+  /**
+   * An execution as it ended or stands, however long ago: for those who promised to tell of it. Undefined when it was
+   * never accepted.
+   * @throws {ServiceError} storage_unavailable, also while it has no end.
+   */
+  async endOf(id: string): Promise<Execution | undefined> {
+    const execution = this.#find(id, 'however old');
+    return execution?.snapshot().catch(() => execution.result());
+  }
+
+  #find(id: string, age?: 'however old'): ExecutionRecord | RecordedExecution | undefined {
     const record = this.#active.get(id) ?? this.#unrecorded.get(id);
     if (record) return record;
-    const stored = this.#options.store.read(id);
+    const stored = this.#options.store.read(id, age);
     if (!stored) return undefined;
     if (stored.state !== 'done') {
       throw new ServiceError('storage_unavailable', 'The end of this execution cannot be recorded at the moment.');
@@ -337,8 +347,13 @@ export class Executions {
     for (const record of this.#unrecorded.values()) {
       recordWithoutOutput(record, store);
       this.#unrecorded.delete(record.id);
+      this.#options.webhooks?.ended(record.id, () => record.snapshot());
     }
-    return recover({ store, directoryOf: storage.directoryOf, active: this.#active });
+    const ended = await recover({ store, directoryOf: storage.directoryOf, active: this.#active });
+    for (const result of ended) {
+      this.#options.webhooks?.ended(result.execution_id, async () => (await this.endOf(result.execution_id)) ?? result);
+    }
+    return ended;
   }
 
   /**
@@ -443,7 +458,8 @@ export class Executions {
       totalMs: performance.now() - acceptedAt,
       cause: isFailureOfOurs(record.outcome ?? ended.outcome) ? cause : undefined,
     });
-    this.#options.webhooks?.ended(record.id, () => record.snapshot().catch(() => record.result()));
+    // What a crash would take back is told once it is recorded; see recover.
+    if (isRecorded) this.#options.webhooks?.ended(record.id, () => record.snapshot().catch(() => record.result()));
     hold?.settle(chargedUsage(plan, ended.usage, ranSince === undefined ? 0 : performance.now() - ranSince));
     this.#active.delete(record.id);
     await Promise.all([project.dispose().catch(() => undefined), lease?.release(), record.release(isInline)]);

@@ -1,14 +1,14 @@
 /**
- * The database file: opened, brought to the schema of this version, and what its
+ * A database file: opened, brought to the schema of this version, and what its
  * failures mean.
  *
- * WAL with one writer, this process. A commit is durable against the death of the
+ * WAL with one writer, this process. Readable by this user alone. A commit is durable against the death of the
  * process as soon as it returns; against the loss of power only under FULL, which
  * waits for the disk. Who writes says which; see docs/ARCHITECTURE.md.
  */
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { ServiceError } from '../domain/errors.ts';
-import { MIGRATIONS } from './migrations.ts';
 import { StateDirectoryError } from './state-directory.ts';
 
 /** Of the page cache, in KiB: memory stays the same however much is stored. */
@@ -18,24 +18,36 @@ const SQLITE = { FULL: 13, CORRUPT: 11, NOTADB: 26 } as const;
 /** `FULL`: survives the loss of power. `NORMAL`: survives the death of the process. */
 export type Durability = 'FULL' | 'NORMAL';
 
+class Damaged extends Error {}
+
 export class Database {
   readonly #handle: DatabaseSync;
   #durability: Durability = 'FULL';
 
   /**
+   * @param migrations the schema, a step for each version. A step that was released is never changed: a new one is
+   *   added at the end. `user_version` counts those that were taken.
+   * @param isChecked whether every page is read: for what is small enough.
    * @throws {StateDirectoryError} when it is damaged or of a later version.
    * @throws {Error} of SQLite, when it cannot be opened now.
    */
-  constructor(path: string) {
+  constructor(path: string, migrations: readonly string[], isChecked = false) {
+    if (!existsSync(path)) closeSync(openSync(path, 'a', 0o600));
     this.#handle = new DatabaseSync(path, { timeout: 2000 });
     try {
+      const version = this.pragma('user_version');
+      if (version > migrations.length) {
+        throw new StateDirectoryError(`${path} was written by a later version of this service`);
+      }
       this.#handle.exec(`PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
         PRAGMA cache_size = -${String(CACHE_KIB)}; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;
         PRAGMA journal_size_limit = 16777216`);
-      this.#migrate(path);
+      if (isChecked) this.#check();
+      this.#migrate(version, migrations);
     } catch (error) {
       this.#handle.close();
-      if (primaryCode(error) === SQLITE.CORRUPT || primaryCode(error) === SQLITE.NOTADB) {
+      const code = primaryCode(error);
+      if (error instanceof Damaged || code === SQLITE.CORRUPT || code === SQLITE.NOTADB) {
         throw new StateDirectoryError(
           `${path} is damaged; restore it, or move it away together with its -wal and -shm files to begin anew`,
           { cause: error },
@@ -76,12 +88,14 @@ export class Database {
     if (this.#handle.isOpen) this.#handle.close();
   }
 
-  #migrate(path: string): void {
-    const version = this.pragma('user_version');
-    if (version > MIGRATIONS.length) {
-      throw new StateDirectoryError(`${path} was written by a later version of this service`);
-    }
-    for (const [index, sql] of MIGRATIONS.entries()) {
+  /** What SQLite finds wrong with the order of its pages. */
+  #check(): void {
+    const [first] = Object.values(this.#handle.prepare('PRAGMA quick_check(1)').get() ?? {});
+    if (first !== 'ok') throw new Damaged(String(first));
+  }
+
+  #migrate(version: number, migrations: readonly string[]): void {
+    for (const [index, sql] of migrations.entries()) {
       if (index < version) continue;
       this.transaction('FULL', () => {
         this.#handle.exec(`${sql}; PRAGMA user_version = ${String(index + 1)}`);

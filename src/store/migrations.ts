@@ -1,8 +1,8 @@
 /**
- * The schema, a step for each version. A step that was released is never changed:
- * a new one is added at the end. `user_version` counts those that were taken.
+ * The schemas of the databases that only this process writes; see Database for how
+ * their steps are taken.
  */
-export const MIGRATIONS: readonly string[] = [
+export const EXECUTIONS_SCHEMA: readonly string[] = [
   `
   CREATE TABLE executions (
     id TEXT NOT NULL PRIMARY KEY,
@@ -34,5 +34,40 @@ export const MIGRATIONS: readonly string[] = [
   CREATE INDEX idempotency_execution ON idempotency (execution);
 
   CREATE TABLE probe (id INTEGER PRIMARY KEY CHECK (id = 1), at_ms INTEGER NOT NULL) STRICT
+  `,
+];
+
+/** The first steps take over files from before versions were counted. */
+export const WEBHOOKS_SCHEMA: readonly string[] = [
+  `
+  CREATE TABLE IF NOT EXISTS deliveries (
+    id TEXT PRIMARY KEY,
+    execution_id TEXT NOT NULL,
+    owner_id TEXT NOT NULL,
+    url TEXT NOT NULL,
+    secret TEXT NOT NULL,
+    state TEXT NOT NULL,
+    body TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    due_at INTEGER NOT NULL,
+    last_error TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX IF NOT EXISTS deliveries_by_execution ON deliveries (execution_id)
+  `,
+  `
+  DROP INDEX IF EXISTS deliveries_by_state;
+  CREATE INDEX deliveries_by_owner ON deliveries (state, owner_id, due_at)
+  `,
+];
+
+export const USAGE_SCHEMA: readonly string[] = [
+  `
+  CREATE TABLE IF NOT EXISTS used (
+    caller_id TEXT PRIMARY KEY,
+    window INTEGER NOT NULL,
+    cpu_ms REAL NOT NULL,
+    memory_mib_ms REAL NOT NULL
+  ) STRICT
   `,
 ];

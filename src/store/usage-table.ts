@@ -4,31 +4,20 @@
  * A write survives the end of the process, however it ends; the last ones may be
  * lost with the power.
  */
-import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import type { ChargedUsage, UsageTable as Table } from '../domain/budget.ts';
-
-const SCHEMA = `
-  PRAGMA journal_mode = WAL;
-  PRAGMA synchronous = NORMAL;
-  CREATE TABLE IF NOT EXISTS used (
-    caller_id TEXT PRIMARY KEY,
-    window INTEGER NOT NULL,
-    cpu_ms REAL NOT NULL,
-    memory_mib_ms REAL NOT NULL
-  ) STRICT;
-`;
+import { Database } from './database.ts';
+import { USAGE_SCHEMA } from './migrations.ts';
 
 export class UsageTable implements Table {
-  readonly #database: DatabaseSync;
+  readonly #database: Database;
 
-  /** Opens `usage.sqlite` in the directory, made where there is none. Throws what SQLite throws. */
+  /**
+   * Opens `usage.sqlite` in the directory, made where there is none.
+   * @throws {StateDirectoryError} when it is damaged or of a later version. @throws {Error} of SQLite.
+   */
   constructor(directory: string) {
-    const file = join(directory, 'usage.sqlite');
-    this.#database = new DatabaseSync(file);
-    chmodSync(file, 0o600);
-    this.#database.exec(SCHEMA);
+    this.#database = new Database(join(directory, 'usage.sqlite'), USAGE_SCHEMA, true);
   }
 
   load(window: number): readonly ({ readonly callerId: string } & ChargedUsage)[] {
@@ -44,10 +33,14 @@ export class UsageTable implements Table {
   }
 
   save(window: number, { callerId, cpuMs, memoryMibMs }: { readonly callerId: string } & ChargedUsage): void {
-    this.#database.prepare('INSERT OR REPLACE INTO used VALUES (?, ?, ?, ?)').run(callerId, window, cpuMs, memoryMibMs);
+    this.#database.transaction('NORMAL', () => {
+      this.#database
+        .prepare('INSERT OR REPLACE INTO used VALUES (?, ?, ?, ?)')
+        .run(callerId, window, cpuMs, memoryMibMs);
+    });
   }
 
   close(): void {
-    if (this.#database.isOpen) this.#database.close();
+    this.#database.close();
   }
 }

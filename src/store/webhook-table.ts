@@ -4,44 +4,25 @@
  *
  * Every write is on the disk when the call returns.
  */
-import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
-import { DatabaseSync, type SQLOutputValue } from 'node:sqlite';
+import type { SQLOutputValue } from 'node:sqlite';
 import type { ExecutionId } from '../domain/execution.ts';
 import type { DeliveryState, DeliveryTable, WebhookDelivery } from '../domain/webhook.ts';
+import { Database } from './database.ts';
+import { WEBHOOKS_SCHEMA } from './migrations.ts';
 
 /** Of one owner so many are looked at, so that nobody's fill the view. */
 const DUE_OF_ONE_OWNER = 8;
 
-const SCHEMA = `
-  PRAGMA journal_mode = WAL;
-  PRAGMA synchronous = FULL;
-  CREATE TABLE IF NOT EXISTS deliveries (
-    id TEXT PRIMARY KEY,
-    execution_id TEXT NOT NULL,
-    owner_id TEXT NOT NULL,
-    url TEXT NOT NULL,
-    secret TEXT NOT NULL,
-    state TEXT NOT NULL,
-    body TEXT NOT NULL,
-    attempts INTEGER NOT NULL,
-    due_at INTEGER NOT NULL,
-    last_error TEXT NOT NULL,
-    created_at INTEGER NOT NULL
-  ) STRICT;
-  CREATE INDEX IF NOT EXISTS deliveries_by_state ON deliveries (state, due_at);
-  CREATE INDEX IF NOT EXISTS deliveries_by_execution ON deliveries (execution_id);
-`;
-
 export class WebhookTable implements DeliveryTable {
-  readonly #database: DatabaseSync;
+  readonly #database: Database;
 
-  /** Opens `webhooks.sqlite` in the directory, made where there is none. Throws what SQLite throws. */
+  /**
+   * Opens `webhooks.sqlite` in the directory, made where there is none.
+   * @throws {StateDirectoryError} when it is damaged or of a later version. @throws {Error} of SQLite.
+   */
   constructor(directory: string) {
-    const file = join(directory, 'webhooks.sqlite');
-    this.#database = new DatabaseSync(file);
-    chmodSync(file, 0o600);
-    this.#database.exec(SCHEMA);
+    this.#database = new Database(join(directory, 'webhooks.sqlite'), WEBHOOKS_SCHEMA, true);
   }
 
   put(delivery: WebhookDelivery): void {
@@ -81,10 +62,12 @@ export class WebhookTable implements DeliveryTable {
   due(limit: number): readonly WebhookDelivery[] {
     return this.#database
       .prepare(
-        `SELECT * FROM
-          (SELECT *, row_number() OVER (PARTITION BY owner_id ORDER BY due_at, id) AS place
-           FROM deliveries WHERE state = 'due')
-         WHERE place <= ? ORDER BY due_at, id LIMIT ?`,
+        // From the index alone, but for the few that are wanted: messages are long.
+        `SELECT deliveries.* FROM
+          (SELECT rowid AS row, due_at, row_number() OVER (PARTITION BY owner_id ORDER BY due_at) AS place
+           FROM deliveries WHERE state = 'due') AS due
+         JOIN deliveries ON deliveries.rowid = due.row
+         WHERE place <= ? ORDER BY due.due_at LIMIT ?`,
       )
       .all(DUE_OF_ONE_OWNER, limit)
       .map((row) => deliveryOf(row));
@@ -101,17 +84,30 @@ export class WebhookTable implements DeliveryTable {
     return Number(row?.['n'] ?? 0);
   }
 
-  trimDead(kept: number): void {
+  pending(ownerId: string): { readonly all: number; readonly ofOwner: number } {
+    const row = this.#database
+      .prepare(
+        `SELECT count(*) AS n, coalesce(sum(owner_id = ?), 0) AS own FROM deliveries WHERE state IN ('waiting', 'due')`,
+      )
+      .get(ownerId);
+    return { all: Number(row?.['n'] ?? 0), ofOwner: Number(row?.['own'] ?? 0) };
+  }
+
+  trimDead(keptOfOne: number, kept: number): void {
     this.#database
       .prepare(
-        `DELETE FROM deliveries WHERE state = 'dead' AND id NOT IN
-          (SELECT id FROM deliveries WHERE state = 'dead' ORDER BY due_at DESC LIMIT ?)`,
+        `DELETE FROM deliveries WHERE rowid IN
+          (SELECT row FROM
+            (SELECT rowid AS row, row_number() OVER (PARTITION BY owner_id ORDER BY due_at DESC) AS place,
+              row_number() OVER (ORDER BY due_at DESC) AS place_of_all
+             FROM deliveries WHERE state = 'dead')
+           WHERE place > ? OR place_of_all > ?)`,
       )
-      .run(kept);
+      .run(keptOfOne, kept);
   }
 
   close(): void {
-    if (this.#database.isOpen) this.#database.close();
+    this.#database.close();
   }
 
   #rows(where: string, ...values: (string | number)[]): WebhookDelivery[] {

@@ -8,12 +8,12 @@ import type { WebhookDelivery } from '../domain/webhook.ts';
 /** UTF-16 units kept of each stream; a multiple of 4, so that base64 stays whole. */
 const OUTPUT_MAX = 64 * 1024;
 
-/** The message as JSON. Without an execution: nobody knows how it ended, because the service stopped meanwhile. */
-export function messageOf(delivery: WebhookDelivery, execution: Execution | undefined): string {
+/** The message as JSON. */
+export function messageOf(delivery: WebhookDelivery, execution: Execution): string {
   const cut: string[] = [];
   const kept: Record<string, string> = {};
   for (const stream of ['stdout', 'stderr'] as const) {
-    const text = execution?.[stream];
+    const text = execution[stream];
     if (text === undefined || text.length <= OUTPUT_MAX) continue;
     cut.push(stream);
     // Half of a surrogate pair at the end goes too.
@@ -21,14 +21,7 @@ export function messageOf(delivery: WebhookDelivery, execution: Execution | unde
   }
   return JSON.stringify({
     delivery_id: delivery.id,
-    ...(execution ?? {
-      execution_id: delivery.executionId,
-      status: 'failed',
-      exit_code: -1,
-      error: 'the service was stopped while this execution was in progress',
-      outcome: { kind: 'interrupted', reason: 'the service was stopped while this execution was in progress' },
-      created_at: new Date(delivery.createdAt).toISOString(),
-    }),
+    ...execution,
     ...kept,
     ...(cut.length === 0 ? {} : { output_cut: cut }),
   });

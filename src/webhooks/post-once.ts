@@ -7,6 +7,7 @@ import { createHmac } from 'node:crypto';
 import { Agent as HttpAgent, request as requestHttp, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import { isIPv6 } from 'node:net';
+import { getCACertificates } from 'node:tls';
 
 const ANSWER_BYTES_MAX = 4096;
 const ANSWER_HEADER_BYTES_MAX = 8192;
@@ -19,6 +20,8 @@ export interface Attempt {
   readonly body: string;
   /** For everything together: connecting, sending, and the answer. */
   readonly timeoutMs: number;
+  /** Certificates believed beside those of Node.js, as PEM; absent: none. */
+  readonly ca?: readonly string[] | undefined;
 }
 
 /** `t=<unix seconds>,v1=<hex>`: HMAC-SHA256 over the seconds, a dot and the body. */
@@ -30,14 +33,25 @@ export function signature(secret: string, unixSeconds: number, body: string): st
 }
 
 /** The status of the answer. Rejects when there was none in time, and when the signal is aborted. */
-export function postOnce({ url, address, headers, body, timeoutMs }: Attempt, signal: AbortSignal): Promise<number> {
+export function postOnce(
+  { url, address, headers, body, timeoutMs, ca }: Attempt,
+  signal: AbortSignal,
+): Promise<number> {
   const isHttps = url.protocol === 'https:';
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   const request = (isHttps ? requestHttps : requestHttp)(url, {
     method: 'POST',
     headers: { ...headers, 'content-length': Buffer.byteLength(body) },
     // Not the global agent: that one may reuse connections, and ask the environment for a proxy.
-    agent: isHttps ? new HttpsAgent({ keepAlive: false }) : new HttpAgent({ keepAlive: false }),
+    agent: isHttps
+      ? new HttpsAgent({
+          keepAlive: false,
+          // Whatever NODE_TLS_REJECT_UNAUTHORIZED says.
+          rejectUnauthorized: true,
+          minVersion: 'TLSv1.2',
+          ...(ca ? { ca: [...getCACertificates('default'), ...ca] } : {}),
+        })
+      : new HttpAgent({ keepAlive: false }),
     lookup: (_host, options, done) => {
       const family = isIPv6(address) ? 6 : 4;
       if (options.all === true) done(null, [{ address, family }]);

@@ -5,57 +5,69 @@
  * was made; what cannot be made within its attempts is kept as a dead letter. It
  * never holds up a run. A receiver may be told twice: the delivery's id says so.
  */
-import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { mayActOn, type Caller } from '../domain/caller.ts';
 import { ServiceError } from '../domain/errors.ts';
 import type { Execution, ExecutionId } from '../domain/execution.ts';
 import type { DeliveryTable, Webhook, WebhookDelivery } from '../domain/webhook.ts';
-import { messageOf } from './message.ts';
-import { postOnce, signature } from './post-once.ts';
-import { ReceiverRefused, type ReceiverGuard } from './receiver-guard.ts';
+import { attempt, type AttemptOptions } from './attempt.ts';
+import { EndsToTell, type EndLookUp } from './ends-to-tell.ts';
 
 /** At one time, for everybody and for one owner: a receiver that dawdles holds up its own owner first. */
 const CONCURRENT = 16;
 const CONCURRENT_OF_ONE = 4;
 const LOOK_AHEAD = 256;
-const DEAD_KEPT = 1000;
+/** Dead letters: of one owner, so that nobody's push out another's, and of everybody. */
+const DEAD_KEPT_OF_ONE = 1000;
+const DEAD_KEPT = 10_000;
 const DEAD_LISTED = 100;
 const RETRY_MS_MAX = 3_600_000;
 const RECORD_RETRY_MS = 30_000;
 const SECRET_BYTES_MIN = 16;
-const GONE = 410;
 
-export type DeliveryResult = 'delivered' | 'failed' | 'dead';
+/** `dropped`: there never was what it was to tell. */
+export type DeliveryResult = 'delivered' | 'failed' | 'dead' | 'dropped';
 
-export interface DeliveriesOptions {
+export interface DeliveriesOptions extends AttemptOptions {
   readonly table: DeliveryTable;
-  readonly guard: ReceiverGuard;
   /** The operator's secret, for webhooks that bring none. */
   readonly secret: string | undefined;
   readonly attemptsMax: number;
   /** Before the second attempt; doubled for each one after, up to an hour. */
   readonly retryMs: number;
-  readonly timeoutMs: number;
-  /** Deliveries that are not made yet, of everybody. */
+  /** Deliveries that are not made yet, of everybody; of one owner three quarters of them. */
   readonly pendingMax: number;
+  /** Before what could not be recorded is tried again. Default: 30 s. */
+  readonly recordRetryMs?: number;
   /** The error is for the log only. */
   readonly observe: (result: DeliveryResult, delivery: WebhookDelivery, error: unknown) => void;
   readonly onError: (error: unknown) => void;
-  readonly userAgent: string;
 }
 
 export class WebhookDeliveries {
   readonly #options: DeliveriesOptions;
   readonly #closing = new AbortController();
   readonly #sending = new Map<string, string>();
-  /** Executions of which the end is awaited. */
-  readonly #expected = new Set<string>();
+  readonly #ends: EndsToTell;
   readonly #work = new Set<Promise<void>>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: DeliveriesOptions) {
     this.#options = options;
+    const { table, pendingMax, recordRetryMs = RECORD_RETRY_MS, observe, onError } = options;
+    this.#ends = new EndsToTell({
+      table,
+      pendingMax,
+      recordRetryMs,
+      onDue: () => {
+        this.#pump();
+      },
+      onDropped: (delivery) => {
+        observe('dropped', delivery, undefined);
+      },
+      onError,
+      closing: this.#closing.signal,
+    });
   }
 
   /** Deliveries to be made whose runs have ended. */
@@ -88,71 +100,27 @@ export class WebhookDeliveries {
    * @throws {ServiceError} storage_full when it cannot be recorded, queue_full when too many are recorded already.
    */
   register(executionId: ExecutionId, ownerId: string, { url, secret }: Webhook): void {
-    const { table, pendingMax } = this.#options;
-    let pending: number;
-    try {
-      pending = table.count('waiting') + table.count('due');
-      if (pending < pendingMax) {
-        table.put({
-          id: `whd_${randomUUID()}`,
-          executionId,
-          ownerId,
-          url,
-          secret: secret ?? this.#options.secret ?? '',
-          state: 'waiting',
-          body: '',
-          attempts: 0,
-          dueAt: 0,
-          lastError: '',
-          createdAt: Date.now(),
-        });
-      }
-    } catch (cause) {
-      throw new ServiceError('storage_full', 'The webhook cannot be recorded.', { cause });
-    }
-    if (pending < pendingMax) this.#expected.add(executionId);
-    else throw new ServiceError('queue_full', 'Too many webhooks are still to be delivered.');
+    this.#ends.register(executionId, ownerId, url, secret ?? this.#options.secret ?? '');
   }
 
   /** The execution will not take place after all. */
   withdraw(executionId: ExecutionId): void {
-    if (!this.#expected.delete(executionId)) return;
-    this.#guarded(() => {
-      const delivery = this.#options.table.waitingFor(executionId);
-      if (delivery) this.#options.table.remove(delivery.id);
-    });
+    this.#ends.withdraw(executionId);
   }
 
-  /** The execution has ended, with a webhook or without. Returns at once. */
+  /** The execution has ended, and that is recorded; with a webhook or without. Returns at once. */
   ended(executionId: ExecutionId, snapshot: () => Promise<Execution>): void {
-    if (!this.#expected.delete(executionId)) return;
-    this.#track(async () => {
-      const execution = await snapshot();
-      const delivery = this.#options.table.waitingFor(executionId);
-      if (!delivery) return;
-      this.#options.table.put({ ...delivery, state: 'due', dueAt: Date.now(), body: messageOf(delivery, execution) });
-      this.#pump();
-    });
+    this.#track(() => this.#ends.ended(executionId, snapshot));
   }
 
   /**
-   * Goes on where the process before this one stopped. Of executions that were in progress then, `snapshotOf`
-   * says how they ended; one it does not know is told as interrupted.
+   * Goes on where the process before this one stopped. By then what that one left without an end must have been
+   * given one where it could be; until this resolves nothing that ended may be forgotten. Never rejects.
    */
-  recover(snapshotOf: (executionId: ExecutionId) => Promise<Execution | undefined>): void {
-    this.#track(async () => {
-      for (const delivery of this.#options.table.inState('waiting', this.#options.pendingMax)) {
-        const execution = await snapshotOf(delivery.executionId);
-        // It goes on, and ends as any other.
-        if (execution?.status === 'pending' || execution?.status === 'running') {
-          this.#expected.add(delivery.executionId);
-          continue;
-        }
-        const body = messageOf(delivery, execution);
-        this.#options.table.put({ ...delivery, state: 'due', dueAt: Date.now(), body });
-      }
-      this.#pump();
-    });
+  async recover(lookUp: EndLookUp): Promise<void> {
+    const unknown = await this.#ends.recover(lookUp);
+    this.#track(() => this.#ends.awaitEnds(unknown, lookUp));
+    this.#pump();
   }
 
   /** Those given up: the caller's own, everybody's for an admin; the newest first, a hundred at most. */
@@ -211,9 +179,10 @@ export class WebhookDeliveries {
           } catch (error) {
             // How it went could not be recorded: it is made again, but not at once.
             this.#options.onError(error);
-            await delay(RECORD_RETRY_MS, undefined, { signal: this.#closing.signal, ref: false }).catch(
-              () => undefined,
-            );
+            await delay(this.#options.recordRetryMs ?? RECORD_RETRY_MS, undefined, {
+              signal: this.#closing.signal,
+              ref: false,
+            }).catch(() => undefined);
           } finally {
             this.#sending.delete(delivery.id);
           }
@@ -224,31 +193,18 @@ export class WebhookDeliveries {
   }
 
   async #attempt(delivery: WebhookDelivery): Promise<void> {
-    const { table, observe, guard, timeoutMs, attemptsMax, userAgent } = this.#options;
-    const attempts = delivery.attempts + 1;
-    let failure: { word: string; cause: unknown; isFinal: boolean };
-    try {
-      const receiver = await withDeadline(guard.addressOf(delivery.url), timeoutMs);
-      const unixSeconds = Math.floor(Date.now() / 1000);
-      const headers = {
-        'content-type': 'application/json',
-        'user-agent': userAgent,
-        'pyexec-delivery': delivery.id,
-        'pyexec-attempt': String(attempts),
-        'pyexec-signature': signature(delivery.secret, unixSeconds, delivery.body),
-      };
-      const status = await postOnce({ ...receiver, headers, body: delivery.body, timeoutMs }, this.#closing.signal);
-      if (status >= 200 && status < 300) {
-        table.remove(delivery.id);
-        observe('delivered', delivery, undefined);
-        return;
-      }
-      failure = { word: `status_${String(status)}`, cause: undefined, isFinal: status === GONE };
-    } catch (cause) {
-      if (this.#closing.signal.aborted) return;
-      const isFinal = cause instanceof ReceiverRefused || cause instanceof ServiceError;
-      failure = { word: wordFor(cause), cause, isFinal };
+    const { table, observe, attemptsMax } = this.#options;
+    const failure = await attempt(delivery, this.#options, this.#closing.signal).catch((error: unknown) => {
+      if (!this.#closing.signal.aborted) throw error;
+      return 'closing' as const;
+    });
+    if (failure === 'closing') return;
+    if (!failure) {
+      table.remove(delivery.id);
+      observe('delivered', delivery, undefined);
+      return;
     }
+    const attempts = delivery.attempts + 1;
     const isDead = failure.isFinal || attempts >= attemptsMax;
     const failed: WebhookDelivery = {
       ...delivery,
@@ -258,7 +214,7 @@ export class WebhookDeliveries {
       dueAt: Date.now() + (isDead ? 0 : this.#pauseMs(attempts)),
     };
     table.put(failed);
-    if (isDead) table.trimDead(DEAD_KEPT);
+    if (isDead) table.trimDead(DEAD_KEPT_OF_ONE, DEAD_KEPT);
     observe(isDead ? 'dead' : 'failed', failed, failure.cause);
   }
 
@@ -283,24 +239,5 @@ export class WebhookDeliveries {
     } catch (error) {
       this.#options.onError(error);
     }
-  }
-}
-
-/** Says little on purpose: which names resolve to what inside the operator's network is nobody's business. */
-function wordFor(cause: unknown): string {
-  const isTimeout = (error: unknown) => error instanceof Error && error.name === 'TimeoutError';
-  return isTimeout(cause) || (cause instanceof Error && isTimeout(cause.cause)) ? 'timeout' : 'unreachable';
-}
-
-/** A resolver that hangs ends the attempt as any other timeout. */
-async function withDeadline<Value>(promise: Promise<Value>, timeoutMs: number): Promise<Value> {
-  const deadline = Promise.withResolvers<never>();
-  const timer = setTimeout(() => {
-    deadline.reject(new DOMException('the name was not resolved in time', 'TimeoutError'));
-  }, timeoutMs);
-  try {
-    return await Promise.race([promise, deadline.promise]);
-  } finally {
-    clearTimeout(timer);
   }
 }

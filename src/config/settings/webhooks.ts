@@ -33,6 +33,11 @@ export const WEBHOOKS_SETTINGS = {
     about:
       'Host names, addresses and networks (`10.1.0.0/16`) that webhooks may go to although they are not on the public internet.',
   },
+  PYEXEC_WEBHOOK_CA_FILE: {
+    schema: z.string(),
+    fallback: '',
+    about: 'File of certificates (PEM) of authorities that receivers may have theirs from, beside the public ones.',
+  },
   PYEXEC_WEBHOOK_TIMEOUT: {
     schema: integer(1, 300),
     fallback: '10',

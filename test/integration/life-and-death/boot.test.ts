@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { afterAll, describe, expect, test } from 'vitest';
 import { containersOf, until } from '../../support/docker-containers.ts';
 import { freePort, runService, ServiceProcess } from '../../support/service-process.ts';
@@ -19,6 +20,22 @@ mkdirSync(open);
 chmodSync(open, 0o777);
 const broken = join(directory, 'broken.json');
 writeFileSync(broken, '{');
+
+/** A state directory with one file in it that cannot be used. */
+function stateWith(name: string, make: (path: string) => void): string {
+  const state = join(directory, name);
+  mkdirSync(state, { mode: 0o700 });
+  make(join(state, name));
+  return state;
+}
+const ofLaterVersion = (path: string) => {
+  const database = new DatabaseSync(path);
+  database.exec('PRAGMA user_version = 99');
+  database.close();
+};
+const damaged = (path: string) => {
+  writeFileSync(path, Buffer.alloc(8192, 'no database'));
+};
 
 describe.concurrent('the service does not start', () => {
   test.each<[string, Record<string, string>, RegExp]>([
@@ -66,6 +83,21 @@ describe.concurrent('the service does not start', () => {
       /PYEXEC_STATE_DIR: .* no directory/,
     ],
     ['with a state directory others may write to', { PYEXEC_STATE_DIR: open }, /other users may write to .*chmod 700/],
+    [
+      'with webhooks of a later version',
+      { PYEXEC_STATE_DIR: stateWith('webhooks.sqlite', ofLaterVersion) },
+      /PYEXEC_STATE_DIR: .*webhooks\.sqlite was written by a later version of this service/,
+    ],
+    [
+      'with damaged budgets',
+      { PYEXEC_STATE_DIR: stateWith('usage.sqlite', damaged), PYEXEC_BUDGET_CPU_SECONDS: '1' },
+      /PYEXEC_STATE_DIR: .*usage\.sqlite is damaged; restore it/,
+    ],
+    [
+      'with a file of certificates that holds none',
+      { PYEXEC_WEBHOOK_CA_FILE: broken },
+      /PYEXEC_WEBHOOK_CA_FILE: .* cannot be used: it holds no certificate/,
+    ],
     ['on an address this machine does not have', { PYEXEC_HOST: '192.0.2.1' }, /no address 192\.0\.2\.1/],
   ])('%s', async (_, settings, sentence) => {
     const port = String(await freePort());

@@ -117,6 +117,7 @@ const CASES: Readonly<Record<SettingName, { good: readonly [string, unknown]; ba
   PYEXEC_WEBHOOK_ALLOW_HTTP: { good: ['true', true], bad: ['', 'on'] },
   PYEXEC_WEBHOOK_PORTS: { good: ['443,8443', [443, 8443]], bad: ['', 'https', '443-445'] },
   PYEXEC_WEBHOOK_ALLOWED_HOSTS: { good: ['10.0.0.0/8,ci.example', ['10.0.0.0/8', 'ci.example']], bad: [] },
+  PYEXEC_WEBHOOK_CA_FILE: { good: ['/etc/ca.pem', '/etc/ca.pem'], bad: [] },
   PYEXEC_WEBHOOK_TIMEOUT: { good: ['1', 1], bad: ['0', '301'] },
   PYEXEC_WEBHOOK_ATTEMPTS: { good: ['1', 1], bad: ['0', '101'] },
   PYEXEC_WEBHOOK_RETRY: { good: ['1', 1], bad: ['0', '3601'] },

@@ -5,6 +5,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ANONYMOUS, type Caller } from '../../../src/domain/caller.ts';
@@ -310,11 +311,11 @@ describe('a receiver that dawdles', () => {
 });
 
 describe('after a restart', () => {
-  test('what was due is delivered, and what had not ended is told as it ended, or as interrupted', async () => {
+  test('what was due is delivered, and what had not ended is told as it ended; what was never accepted is not', async () => {
     const { received, url, port } = await receiver();
     const before = setup([port], { retryMs: 3_600_000 });
-    const [due, ended, lost, running] = [newExecutionId(), newExecutionId(), newExecutionId(), newExecutionId()];
-    for (const id of [due, ended, lost, running]) before.deliveries.register(id, 'me', { url, secret: SECRET });
+    const [due, ended, never, running] = [newExecutionId(), newExecutionId(), newExecutionId(), newExecutionId()];
+    for (const id of [due, ended, never, running]) before.deliveries.register(id, 'me', { url, secret: SECRET });
     // The process stops before the attempt: closing first breaks it off.
     const closed = before.deliveries.close();
     before.deliveries.ended(due, execution(due));
@@ -324,28 +325,116 @@ describe('after a restart', () => {
 
     const after = setup([port]);
     expect([after.table.count('due'), after.table.count('waiting')]).toEqual([1, 3]);
-    after.deliveries.recover((id) => {
+    await after.deliveries.recover((id) => {
       if (id === ended) return execution(id, { exit_code: 7 })();
       if (id === running) return execution(id, { status: 'running' })();
       return Promise.resolve(undefined);
     });
-    await eventually(() => received.length === 3, 'three are told');
+    await eventually(() => received.length === 2, 'two are told');
     after.deliveries.ended(running, execution(running, { exit_code: 9 }));
-    await eventually(() => received.length === 4, 'the last is told');
+    await eventually(() => after.results.filter((result) => result === 'delivered').length === 3, 'all are made');
     const told = new Map(
       received.map(({ body }) => {
-        const { execution_id, exit_code, outcome } = JSON.parse(body) as Execution;
-        return [execution_id, [exit_code, outcome?.kind]];
+        const { execution_id, exit_code } = JSON.parse(body) as Execution;
+        return [execution_id, exit_code];
       }),
     );
-    expect([due, ended, lost, running].map((id) => told.get(id))).toEqual([
-      [0, undefined],
-      [7, undefined],
-      [-1, 'interrupted'],
-      [9, undefined],
-    ]);
-    await eventually(() => after.results.length === 4, 'all are made');
+    expect([due, ended, never, running].map((id) => told.get(id))).toEqual([0, 7, undefined, 9]);
+    expect(after.results).toContain('dropped');
     expect([after.table.count('due'), after.table.count('waiting')]).toEqual([0, 0]);
+  });
+
+  test('an end that cannot be told yet is told when it can be, whoever learns of it first', async () => {
+    const { received, url, port } = await receiver();
+    const before = setup([port]);
+    const ids = [newExecutionId(), newExecutionId()] as const;
+    for (const id of ids) before.deliveries.register(id, 'me', { url, secret: SECRET });
+    await before.close();
+
+    const after = setup([port], { recordRetryMs: 20 });
+    let isReadable = false;
+    await after.deliveries.recover((id) => {
+      if (!isReadable) return Promise.reject(new Error('the disk fails'));
+      return execution(id, { exit_code: 1 })();
+    });
+    expect(received).toEqual([]);
+    after.deliveries.ended(ids[0], execution(ids[0], { exit_code: 2 }));
+    await eventually(() => received.length === 1, 'one is told by what ended it');
+    isReadable = true;
+    await eventually(() => received.length === 2, 'the other is looked up again');
+    const codes = received.map(({ body }) => (JSON.parse(body) as Execution).exit_code);
+    expect(codes).toEqual([2, 1]);
+    expect(after.table.count('waiting')).toBe(0);
+  });
+
+  test('a message that cannot be written down is written down when it can be', async () => {
+    const { received, url, port } = await receiver();
+    const errors: unknown[] = [];
+    const made = setup([port], { recordRetryMs: 20, onError: (error) => errors.push(error) });
+    const id = newExecutionId();
+    made.deliveries.register(id, 'me', { url, secret: SECRET });
+    const other = new DatabaseSync(join(directory, 'webhooks.sqlite'));
+    other.exec("CREATE TRIGGER full BEFORE INSERT ON deliveries BEGIN SELECT RAISE(FAIL, 'no space'); END");
+    made.deliveries.ended(id, execution(id));
+    await eventually(() => errors.length > 1, 'it is tried again');
+    expect(received).toEqual([]);
+    other.exec('DROP TRIGGER full');
+    other.close();
+    await eventually(() => received.length === 1, 'it is told');
+  });
+});
+
+describe('one owner', () => {
+  test('leaves room for others: of deliveries to come, and of dead letters', async () => {
+    const { deliveries, table } = setup([443], { pendingMax: 8 });
+    const register = (owner: string) => {
+      deliveries.register(newExecutionId(), owner, { url: 'https://a.example', secret: SECRET });
+    };
+    for (let n = 0; n < 6; n += 1) register('many');
+    expect(() => {
+      register('many');
+    }).toThrow(expect.objectContaining({ code: 'queue_full' }));
+    register('few');
+    register('few');
+    expect(() => {
+      register('other');
+    }).toThrow(expect.objectContaining({ code: 'queue_full' }));
+
+    const [dead] = table.inState('waiting', 1);
+    if (!dead) throw new Error('nothing waits');
+    table.put({ ...dead, id: 'old', ownerId: 'few', state: 'dead', dueAt: 1 });
+    for (let n = 0; n < 5; n += 1)
+      table.put({ ...dead, id: `m${String(n)}`, ownerId: 'many', state: 'dead', dueAt: 10 + n });
+    table.trimDead(3, 100);
+    expect(table.dead('many', 9).map(({ id }) => id)).toEqual(['m4', 'm3', 'm2']);
+    expect(table.dead('few', 9).map(({ id }) => id)).toEqual(['old']);
+    table.trimDead(3, 2);
+    expect(table.dead(undefined, 9).map(({ id }) => id)).toEqual(['m4', 'm3']);
+    await deliveries.close();
+  });
+
+  test('of those due only the first are looked at, the longest due first', () => {
+    const { table } = setup([443]);
+    const due = (id: string, ownerId: string, dueAt: number) => {
+      table.put({
+        id,
+        executionId: newExecutionId(),
+        ownerId,
+        url: '',
+        secret: '',
+        state: 'due',
+        body: 'x',
+        attempts: 0,
+        dueAt,
+        lastError: '',
+        createdAt: 0,
+      });
+    };
+    for (let n = 0; n < 20; n += 1) due(`a${String(n)}`, 'a', 10 * n);
+    due('b', 'b', 45);
+    const ids = table.due(100).map(({ id }) => id);
+    expect(ids).toEqual(['a0', 'a1', 'a2', 'a3', 'a4', 'b', 'a5', 'a6', 'a7']);
+    expect(table.due(2).map(({ id }) => id)).toEqual(['a0', 'a1']);
   });
 });
 
