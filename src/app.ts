@@ -265,6 +265,7 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
       warmLayers.used(shape);
       return pool.take(shape, signal);
     },
+    takeReady: (shape) => pool.takeReady(shape),
     witness: audit,
     observe: (milestone) => {
       observe(milestone);

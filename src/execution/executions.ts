@@ -91,6 +91,8 @@ export interface ExecutionsOptions {
   readonly preimportsOffered: (shape: SandboxShape) => readonly (readonly string[])[];
   readonly witness?: RunWitness;
   readonly startSandbox: (shape: SandboxShape, signal: AbortSignal) => Promise<Lease>;
+  /** A sandbox that is ready this moment, if there is one; absent where there never is. */
+  readonly takeReady?: (shape: SandboxShape) => Lease | undefined;
   readonly observe: (milestone: ExecutionMilestone) => void;
   /** Absent: nobody is told. */
   readonly webhooks?: WebhookDeliveries;
@@ -196,6 +198,7 @@ export class Executions {
       const record = new ExecutionRecord(plan, caller.id, this.#options.storage, form);
       const hold = caller.id === SERVICE.id ? undefined : this.#options.budgets?.reserve(caller.id, plan.limits);
       let slot: Reservation | undefined;
+      let early: Lease | undefined;
       try {
         slot = this.#options.slots.reserve(record.cancellation, {
           callerId: caller.id,
@@ -205,8 +208,13 @@ export class Executions {
           waitMsMax: plan.queueTimeoutMs,
         });
         if (request.webhook) this.#options.webhooks?.register(record.id, caller.id, request.webhook);
+        if (!packages && slot.queue() === undefined) early = await this.#loadEarly(record, project);
         await this.#accept(record, { id: record.id, caller, plan, project }, form, key);
       } catch (error) {
+        if (early) {
+          await early.sandbox.abandon();
+          void early.release();
+        }
         slot?.release();
         hold?.settle(NOTHING_USED);
         this.#options.webhooks?.withdraw(record.id);
@@ -214,7 +222,7 @@ export class Executions {
       }
       record.waits(slot.queue);
       this.#options.observe({ kind: 'accepted', id: record.id, plan, projectBytes: project.contentBytes });
-      void this.#run(record, project, slot, packages, hold);
+      void this.#run(record, project, slot, packages, hold, early);
       return record;
     } catch (error) {
       await project.dispose();
@@ -233,6 +241,13 @@ export class Executions {
       this.#turns.delete(name);
       resolve(undefined);
     };
+  }
+
+  /** A sandbox that takes the project in while the run is recorded as accepted. Its program does not begin before that. */
+  async #loadEarly({ plan, cancellation }: ExecutionRecord, project: Project): Promise<Lease | undefined> {
+    const lease = this.#options.takeReady?.(plan.shape);
+    await lease?.sandbox.load(plan, project, cancellation);
+    return lease;
   }
 
   /** Records the run, once its witness knows of it. */
@@ -379,6 +394,7 @@ export class Executions {
     slot: { ready: Promise<void>; release: () => void },
     packages: AskedPackages | undefined,
     hold: BudgetHold | undefined,
+    early: Lease | undefined,
   ): Promise<void> {
     const { startSandbox, store, observe } = this.#options;
     const { plan, cancellation } = record;
@@ -395,7 +411,7 @@ export class Executions {
       () => record.cancelReason,
     );
     const acceptedAt = performance.now();
-    let lease: Lease | undefined;
+    let lease = early;
     let layer: LayerLease | undefined;
     let ended: { outcome: Outcome; usage: Usage | undefined };
     let told = {};
@@ -411,7 +427,7 @@ export class Executions {
         layer && layer.imageId !== plan.shape.imageId
           ? { ...plan.shape, imageId: layer.imageId, layer: layer.key }
           : plan.shape;
-      lease = await startSandbox(shape, cancellation);
+      lease ??= await startSandbox(shape, cancellation);
       observe({
         kind: 'acquired',
         id: record.id,
@@ -439,6 +455,7 @@ export class Executions {
       if (ending.kind === 'reported') record.displaysOmitted(ending.report.omittedDisplays ?? 0);
     } catch (error) {
       cause = error;
+      if (ranSince === undefined) await lease?.sandbox.abandon();
       // Somebody removed its image: the next run builds it anew.
       if (error instanceof ServiceError && error.code === 'image_unavailable') layer?.lost();
       ended = { outcome: failureOutcome(error, record), usage: undefined };

@@ -109,6 +109,8 @@ export class Sandbox {
   #ended = false;
   #diagnostics = '';
   #spent = false;
+  #loading: Promise<void> | undefined;
+  #onFirstWrite: () => void = () => undefined;
 
   private constructor(containerId: string, shape: SandboxShape, daemon: DockerDaemon, socket: Duplex) {
     this.containerId = containerId;
@@ -191,7 +193,29 @@ export class Sandbox {
   }
 
   /**
-   * Runs the plan and resolves when its ending is known. The container is not
+   * Begins to send the plan, the project and stdin, which `run` otherwise does first. The program does not
+   * begin before `run` is called, and a sandbox that is loaded is spent. Resolves when the first bytes are
+   * on their way. Never rejects: what goes wrong is for `run` to tell.
+   */
+  async load(plan: RunPlan, project: Project, signal: AbortSignal): Promise<void> {
+    if (this.#loading) throw new Error('a sandbox runs one plan');
+    const { promise: begun, resolve } = Promise.withResolvers<undefined>();
+    this.#onFirstWrite = () => {
+      resolve(undefined);
+    };
+    this.#loading = this.#send(plan, project, signal);
+    await Promise.race([begun, this.#loading.catch(() => undefined)]);
+  }
+
+  /** Gives up a sandbox that was loaded and is not to run: resolves when its project is not read any more. */
+  async abandon(): Promise<void> {
+    this.#end(undefined);
+    this.#socket.destroy();
+    await this.#loading?.catch(() => undefined);
+  }
+
+  /**
+   * Runs the plan, the one it was loaded with, and resolves when its ending is known. The container is not
    * removed: `destroy` does that, off the caller's path.
    * @param signal aborted: the run is cancelled.
    * @throws {ServiceError} project_too_large when the project does not fit.
@@ -221,7 +245,9 @@ export class Sandbox {
         timers.push(setTimeout(endByForce, (plan.inputs?.limits.wallMs ?? plan.limits.wall_ms) + graceMs, 'wall_ms'));
       });
       ending.catch(() => undefined);
-      await this.#send(plan, project, signal);
+      if (!this.#loading) void this.load(plan, project, signal);
+      await this.#loading;
+      if (!this.#ended && !signal.aborted) await this.#write(encodeFrame(FRAME.RELEASE));
       const report = await ending;
       if (report) return { kind: 'reported', report };
       if (signal.aborted) hostCause ??= 'cancelled';
@@ -235,14 +261,14 @@ export class Sandbox {
     }
   }
 
-  /** Closes the streams and removes the container, retrying; resolves when it is gone. */
+  /** Closes the streams and removes the container; resolves when it is gone. */
   async destroy(): Promise<void> {
     this.#end(undefined);
     this.#socket.destroy();
     await this.#daemon.remove(this.containerId);
   }
 
-  /** Sends plan, project and stdin, then the release: a small run is one write. */
+  /** Sends plan, project and stdin: of a small run in one write. */
   async #send(plan: RunPlan, project: Project, signal: AbortSignal): Promise<void> {
     const { entryPoint, args, environment, commandChain, wantsLastValue, limits, onOverflow } = plan;
     const request = encodeJsonFrame(FRAME.RUN, {
@@ -284,9 +310,7 @@ export class Sandbox {
         return part.length;
       });
     }
-    if (isOver()) return;
-    await writer.frame(encodeFrame(FRAME.RELEASE));
-    await writer.flush();
+    if (!isOver()) await writer.flush();
   }
 
   /** Passes frames on until the exit frame; undefined when the container fell silent before it. */
@@ -426,6 +450,7 @@ export class Sandbox {
       };
       socket.on('close', done);
       socket.write(data, done);
+      this.#onFirstWrite();
       if (socket.closed) done();
     });
   }

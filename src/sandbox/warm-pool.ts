@@ -87,6 +87,10 @@ function resourcesOf(shape: SandboxShape): ContainerResources {
   return { memoryBytes: shape.memoryBytes, pids: shape.pids, cpus: shape.cpus };
 }
 
+function hasResources(has: SandboxShape, wants: SandboxShape): boolean {
+  return has.memoryBytes === wants.memoryBytes && has.pids === wants.pids && has.cpus === wants.cpus;
+}
+
 export class WarmPool {
   readonly #options: WarmPoolOptions;
   readonly #shelves = new Map<string, Shelf>();
@@ -200,6 +204,20 @@ export class WarmPool {
     }
   }
 
+  /**
+   * A member of this shape that is ready now and needs no change, unless others wait for one.
+   * For those who would do something else meanwhile rather than wait.
+   */
+  takeReady(shape: SandboxShape): Lease | undefined {
+    const shelf = this.#shelves.get(shapeKey(shape));
+    if (!shelf || shelf.waiters.size > 0) return undefined;
+    const next = shelf.members.find(({ lease }) => lease.sandbox.isAlive);
+    if (!next || !hasResources(next.lease.sandbox.shape, shape)) return undefined;
+    const member = this.#pop(shelf);
+    if (member) this.#refillAfterwards(shelf);
+    return member?.lease;
+  }
+
   /** Removes every member and starts no more. Resolves when they are handed to removal. */
   async close(): Promise<void> {
     this.#closing.abort(new Error('the pool is closing'));
@@ -273,11 +291,9 @@ export class WarmPool {
   /** Gives the member the limits of the shape; false when it cannot have them, and is gone. */
   async #fit(member: Member, shape: SandboxShape): Promise<boolean> {
     const { sandbox } = member.lease;
-    const has = resourcesOf(sandbox.shape);
-    const wants = resourcesOf(shape);
-    if (has.memoryBytes === wants.memoryBytes && has.pids === wants.pids && has.cpus === wants.cpus) return true;
+    if (hasResources(sandbox.shape, shape)) return true;
     try {
-      await this.#options.daemon.update(sandbox.containerId, wants);
+      await this.#options.daemon.update(sandbox.containerId, resourcesOf(shape));
       return true;
     } catch {
       this.#discard(member, 'update_failed');

@@ -235,7 +235,8 @@ class Child:
             if os.read(GO_DESCRIPTOR, 1) == b"S":
                 self.fork_for_inputs()
                 os.read(GO_DESCRIPTOR, 1)
-            return self.prepare(marshal.loads(self.read_all(GO_DESCRIPTOR)))
+            length = int.from_bytes(self.read_exactly(4), "big")
+            return self.prepare(marshal.loads(self.read_exactly(length)))
         except BaseException as problem:
             self.fail(problem)
 
@@ -314,17 +315,23 @@ class Child:
             numbers.seed()
 
     @staticmethod
-    def read_all(descriptor):
-        parts = []
-        while True:
-            part = os.read(descriptor, 1 << 16)
+    def read_exactly(size):
+        data = b""
+        while len(data) < size:
+            part = os.read(GO_DESCRIPTOR, size - len(data))
             if not part:
-                return b"".join(parts)
-            parts.append(part)
+                os._exit(0)
+            data += part
+        return data
+
+    def wait_for_go(self):
+        """Waits until the program may begin; then nothing connects this process to PID 1 but the program's pipes."""
+        self.read_exactly(1)
+        os.close(GO_DESCRIPTOR)
 
     def prepare(self, program):
         os.dup2(GO_DESCRIPTOR + 1, 0)
-        os.closerange(GO_DESCRIPTOR, GO_DESCRIPTOR + 3)
+        os.closerange(GO_DESCRIPTOR + 1, GO_DESCRIPTOR + 3)
         # By the child itself: the filter lets no process set the limits of another one, PID 1 among them.
         for which, limits in program["rlimits"]:
             resource.setrlimit(which, limits)
@@ -336,6 +343,7 @@ class Child:
         if program["fresh"] or self.terminal is None or self.is_archive(absolute) or self.preimports.could_differ(folder):
             _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
             _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
+            self.wait_for_go()
             os.execve(program["command"][0], program["command"][1:], program["environment"])
         os.environ.clear()
         os.environ.update(program["environment"])
@@ -354,7 +362,6 @@ class Child:
             del sys.__interactivehook__
         else:
             sys.__interactivehook__ = self.interactive_hook
-        self.preimports.renew()
         main = sys.modules["__main__"].__dict__
         for name in [name for name in main if name not in MAIN_NAMES]:
             del main[name]
@@ -364,6 +371,8 @@ class Child:
         self.leave_recursive_call()
         self.leave_recursive_call()
         self.watch = DisplayWatch(absolute) if program["displays"] else None
+        self.wait_for_go()
+        self.preimports.renew()
         if program["last_value"]:
             self.run_for_the_last_value(absolute)
         return opened
