@@ -136,7 +136,7 @@ describe('however a run ends', () => {
     const { submit, slots } = setup(() => Promise.resolve(reported()), {
       startSandbox: () =>
         Promise.resolve({
-          sandbox: { run: () => Promise.resolve(reported()) } as unknown as Lease['sandbox'],
+          sandbox: { containerId: 'a', run: () => Promise.resolve(reported()) } as unknown as Lease['sandbox'],
           release: () => new Promise<void>((resolve) => (gone = resolve)),
         }),
     });
@@ -147,6 +147,60 @@ describe('however a run ends', () => {
     gone();
     await turn();
     expect(slots.running).toBe(0);
+  });
+});
+
+describe('a sandbox that is ready', () => {
+  function ready(told: string[], stateOf: () => string | undefined) {
+    const sandbox = {
+      containerId: 'a',
+      load: () => Promise.resolve(void told.push(`load ${stateOf() ?? 'unknown'}`)),
+      run: () => {
+        told.push(`run ${stateOf() ?? 'unknown'}`);
+        return Promise.resolve(reported());
+      },
+      abandon: () => Promise.resolve(void told.push('abandon')),
+    } as unknown as Lease['sandbox'];
+    return { sandbox, release: () => Promise.resolve(void told.push('release')) };
+  }
+
+  test('is loaded before the run is recorded and runs it afterwards', async () => {
+    const told: string[] = [];
+    const { submit, store, counts } = setup(untilAborted, {
+      takeReady: () => ready(told, () => store.unfinished(1)[0]?.state),
+      startSandbox: () => Promise.reject(new Error('not needed')),
+    });
+    const submitted = await submit();
+    await submitted.ended;
+    await turn();
+    expect(told).toEqual(['load unknown', 'run starting', 'release']);
+    expect(counts.disposed).toBe(1);
+  });
+
+  test('is given up when the run is not accepted', async () => {
+    const told: string[] = [];
+    const { submit, slots, store, counts } = setup(untilAborted, {
+      takeReady: () => ready(told, () => undefined),
+      witness: {
+        accepting: () => Promise.reject(new ServiceError('audit_unavailable', 'No.')),
+        withdrawn: () => undefined,
+      },
+    });
+    await expect(submit()).rejects.toMatchObject({ code: 'audit_unavailable' });
+    expect(told).toEqual(['load unknown', 'abandon', 'release']);
+    expect([counts.disposed, slots.running, store.unfinished(1).length]).toEqual([1, 0, 0]);
+  });
+
+  test('is not taken by a run that has to wait', async () => {
+    const told: string[] = [];
+    const { submit } = setup(untilAborted);
+    const running = await submit();
+    const other = setup(untilAborted, { takeReady: () => ready(told, () => undefined) });
+    other.slots.reserve(new AbortController().signal);
+    const waiting = await other.submit();
+    expect(told).toEqual([]);
+    for (const each of [running, waiting]) each.cancel('requested');
+    await Promise.all([running.ended, waiting.ended]);
   });
 });
 
