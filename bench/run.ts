@@ -3,7 +3,7 @@
  * beside what it is compared with. Prints one table; writes docs/bench/results.json
  * and docs/bench/latency.svg.
  *
- * usage: npm run bench -- [--quick] [--only PART]   (one part prints its figures and writes nothing)
+ * usage: npm run bench -- [--quick] [--only PART,...]   (parts print their figures and write nothing)
  *
  * Whatever else the machine does shows in every column alike: samples of the
  * things compared are taken in turns. What is not installed is left out and said.
@@ -11,6 +11,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { pack } from 'tar-stream';
 import {
   barePython,
@@ -29,8 +30,11 @@ import { cpuAtRestMs, slowdownWhileRefilling } from './pool-measurements.ts';
 import { Service } from './service.ts';
 import { summarize, type Summary } from './statistics.ts';
 
-const isQuick = process.argv.includes('--quick');
-const only = process.argv.includes('--only') ? process.argv[process.argv.indexOf('--only') + 1] : undefined;
+const { values: options } = parseArgs({
+  options: { quick: { type: 'boolean', default: false }, only: { type: 'string' } },
+});
+const isQuick = options.quick;
+const only = options.only?.split(',');
 const WARM_SAMPLES = isQuick ? 60 : 300;
 const COLD_SAMPLES = isQuick ? 8 : 40;
 const THROUGHPUT_MS = isQuick ? 8_000 : 30_000;
@@ -79,7 +83,6 @@ function p50(name: string): number {
 
 async function latency(): Promise<void> {
   say('latency, warm ...');
-  const gvisor = await hasRuntime('runsc');
   await using warm = await Service.start({ PYEXEC_POOL_SIZE: '2' });
   await interleave(WARM_SAMPLES, {
     'bare python3 main.py': { run: barePython },
@@ -109,8 +112,10 @@ async function latency(): Promise<void> {
   }
   await interleave(COLD_SAMPLES, others);
   judge('cold exec p50 / dockerode loop p50', p50('exec, cold') / p50('dockerode loop, hardened'), '<=', 1.1);
+}
 
-  if (!gvisor) {
+async function gvisor(): Promise<void> {
+  if (!(await hasRuntime('runsc'))) {
     notes.push('the daemon has no runtime runsc; gVisor was left out');
     return;
   }
@@ -287,8 +292,12 @@ async function packages(): Promise<void> {
 }
 
 async function pool(): Promise<void> {
-  say('the pool beside a running program, and at rest ...');
+  say('the pool beside a running program ...');
   judge('CPU-bound run while the pool refills', await slowdownWhileRefilling(isQuick ? 4 : 15), '<=', 1.1);
+}
+
+async function rest(): Promise<void> {
+  say('at rest ...');
   const { service, sandboxes } = await cpuAtRestMs(4, 10);
   notes.push(
     `at rest for 10 s: ${service.toFixed(0)} ms of CPU by the service, ${sandboxes.toFixed(1)} ms by 4 sandboxes`,
@@ -310,7 +319,7 @@ function report(): void {
     say(`${target.padEnd(48)} ${measured.padStart(8)}  ${wanted.padStart(8)}  ${met ? 'met' : 'MISSED'}`);
   }
   for (const note of notes) say(`* ${note}`);
-  if (only !== undefined) return;
+  if (only) return;
   const folder = fileURLToPath(new URL('../docs/bench/', import.meta.url));
   mkdirSync(folder, { recursive: true });
   const machine = { cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, node: process.version };
@@ -318,6 +327,12 @@ function report(): void {
   writeFileSync(`${folder}latency.svg`, latencyChart(figures));
 }
 
-const PARTS = { latency, preimports, packages, throughput, streaming, upload, burst, pool };
-for (const [name, part] of Object.entries(PARTS)) if (only === undefined || only === name) await part();
+const PARTS = { latency, gvisor, preimports, packages, throughput, streaming, upload, burst, pool, rest };
+const names = only ?? Object.keys(PARTS);
+const unknown = names.filter((name) => !Object.hasOwn(PARTS, name));
+if (unknown.length > 0) {
+  say(`there is no ${unknown.join(', ')}; there are ${Object.keys(PARTS).join(', ')}`);
+  process.exit(2);
+}
+for (const [name, part] of Object.entries(PARTS)) if (names.includes(name)) await part();
 report();
