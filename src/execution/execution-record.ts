@@ -23,6 +23,7 @@ import { statusOf, type CancelReason, type Outcome, type Usage } from '../domain
 import type { RunPlan } from '../domain/plan.ts';
 import type { EventLines } from '../output/event-lines.ts';
 import { EventLog } from '../output/event-log.ts';
+import type { LostOutput } from '../output/collected-output.ts';
 import type { KeptEvents } from '../output/kept-events.ts';
 import type { OutputMemory } from '../output/output-memory.ts';
 import { OutputTail } from '../output/output-tail.ts';
@@ -204,6 +205,17 @@ export class ExecutionRecord {
     this.#log.seal(terminalEvent(this.finalResult()));
   }
 
+  /** How it was decided that it ended, whether callers see it or not. */
+  get sealedOutcome(): Outcome | undefined {
+    return this.#outcome;
+  }
+
+  /** Decides anew how it ended: as `outcome`, or as before. What was measured stays. */
+  sealAgain(outcome: Outcome | undefined): void {
+    if (outcome) this.seal(outcome, this.#usage);
+    else if (this.#outcome) this.seal(this.#outcome, this.#usage, this.#told);
+  }
+
   /** Shows callers how it ended. */
   publish(): void {
     if (this.#published || !this.#outcome) return;
@@ -220,6 +232,36 @@ export class ExecutionRecord {
   /** Number of the event that tells how it ended; of the last one until then. */
   get terminalSeq(): number {
     return this.#log.lastSeq + (this.#published ? 0 : 1);
+  }
+
+  /** `t_ms` of the event that tells how it ended. */
+  get terminalMs(): number {
+    return this.#log.terminalMs;
+  }
+
+  /**
+   * What of its events can be kept where there is no room for all of them. The rest counts as left out from now on; to
+   * be said before it is sealed anew.
+   */
+  async salvage(): Promise<KeptEvents> {
+    const { kept, lost } = await this.#log.salvage();
+    this.#lose(lost);
+    return kept;
+  }
+
+  /** Nothing but its end is kept. To be said before it is sealed anew. */
+  forget(): void {
+    this.#lose({ ...this.#kept, displays: 0 });
+    const withoutContent = this.#artifacts.artifacts.map(({ content: _content, ...artifact }) => artifact);
+    this.#artifacts = { ...this.#artifacts, artifacts: withoutContent };
+  }
+
+  #lose(lost: LostOutput): void {
+    for (const stream of ['stdout', 'stderr'] as const) {
+      this.#kept[stream] -= lost[stream];
+      this.#omitted[stream] += lost[stream];
+    }
+    this.#omittedDisplays += lost.displays;
   }
 
   /** Begins to write the events so far to the disk, so that they outlive this process. */

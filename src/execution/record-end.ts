@@ -3,11 +3,20 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { ServiceError } from '../domain/errors.ts';
+import type { Outcome } from '../domain/outcome.ts';
+import type { KeptEvents } from '../output/kept-events.ts';
 import type { ExecutionStore } from '../store/execution-store.ts';
 import type { ExecutionRecord } from './execution-record.ts';
 
 /** Before each attempt. A disk may be full for a moment only. */
 const WAITS_MS = [0, 250, 1000];
+
+/** Ends that stay what they are when output is lost. Of a program that was let run to its end, output is the point. */
+const OUTPUT_IS_NO_ANSWER: ReadonlySet<Outcome['kind']> = new Set([
+  'cancelled',
+  'queue_timeout',
+  'infrastructure_error',
+]);
 
 export interface RecordedEnd {
   /** Whether the store has it. */
@@ -18,7 +27,10 @@ export interface RecordedEnd {
   readonly failure?: unknown;
 }
 
-/** Records the sealed end of `record`. When that cannot be, its end is that, and its output is lost. Never rejects. */
+/**
+ * Records the sealed end of `record`. When there is no room for it, its end is that, with as much of its output as
+ * can be kept and the rest counted as left out. Never rejects.
+ */
 export async function recordEnd(record: ExecutionRecord, store: ExecutionStore): Promise<RecordedEnd> {
   let failure: unknown;
   for (const waitMs of WAITS_MS) {
@@ -32,7 +44,21 @@ export async function recordEnd(record: ExecutionRecord, store: ExecutionStore):
     }
   }
   const code = failure instanceof ServiceError ? failure.code : 'storage_unavailable';
-  record.seal({ kind: 'infrastructure_error', code, detail: 'The end of the run could not be recorded.' }, undefined);
+  const end: Outcome = { kind: 'infrastructure_error', code, detail: 'The end of the run could not be recorded.' };
+  const isKept = record.sealedOutcome !== undefined && OUTPUT_IS_NO_ANSWER.has(record.sealedOutcome.kind);
+  const seal = () => {
+    record.sealAgain(isKept ? undefined : end);
+  };
+  const kept = await record.salvage();
+  const isInline = kept.inline !== undefined;
+  seal();
+  try {
+    recordPart(record, store, kept);
+    return { isRecorded: true, isInline, failure };
+  } catch {
+    record.forget();
+    seal();
+  }
   try {
     recordWithoutOutput(record, store);
     return { isRecorded: true, isInline: true, failure };
@@ -43,6 +69,11 @@ export async function recordEnd(record: ExecutionRecord, store: ExecutionStore):
 
 /** The smallest row that tells how it ended. @throws {ServiceError} storage_full, storage_unavailable. */
 export function recordWithoutOutput(record: ExecutionRecord, store: ExecutionStore): void {
-  const terminalSeq = record.terminalSeq;
-  store.finish(record.id, record.finalResult(), { lastSeq: 0, bytes: 0, inline: Buffer.alloc(0), terminalSeq });
+  recordPart(record, store, { lastSeq: 0, bytes: 0, inline: Buffer.alloc(0) });
+}
+
+/** The end, and behind a gap in the numbers of the events the terminal one. */
+function recordPart(record: ExecutionRecord, store: ExecutionStore, kept: KeptEvents): void {
+  const { terminalSeq, terminalMs } = record;
+  store.finish(record.id, record.finalResult(), { ...kept, terminalSeq, terminalMs });
 }

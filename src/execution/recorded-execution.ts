@@ -55,7 +55,7 @@ export class RecordedExecution {
     return withOutput(this.#stored.result, await collectKept(this.#kept));
   }
 
-  /** The events after `after`. Of one that was interrupted the terminal event may have a number far above the others'. */
+  /** The events after `after`. Where output was lost the terminal event may have a number far above the others'. */
   async *follow(after: number, signal: AbortSignal): AsyncGenerator<EventLines, void, void> {
     const { events, result } = this.#stored;
     for await (const lines of followKept(this.#kept, after, signal)) {
@@ -63,7 +63,8 @@ export class RecordedExecution {
     }
     const seq = events.terminalSeq ?? 0;
     if (seq <= after || signal.aborted) return;
-    const tMs = Math.max(0, Date.parse(result.finished_at ?? '') - Date.parse(result.created_at));
+    const lastedMs = Date.parse(result.finished_at ?? '') - Date.parse(result.created_at);
+    const tMs = events.terminalMs ?? Math.max(0, lastedMs);
     yield { bytes: lineOf(seq, tMs, terminalEvent(result)), firstSeq: seq, lastSeq: seq, isTerminal: true };
   }
 }

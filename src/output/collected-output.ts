@@ -52,6 +52,28 @@ export async function collectOutput(source: AsyncIterable<{ readonly bytes: Buff
   };
 }
 
+/** How much output events hold that could not be kept. */
+export type LostOutput = Readonly<Record<OutputStream, number>> & { readonly displays: number };
+
+/** What events hold of the output. Of a source that fails, what came until then: never rejects. */
+export async function countOutput(source: AsyncIterable<{ readonly bytes: Buffer }>): Promise<LostOutput> {
+  const counts = { stdout: 0, stderr: 0, displays: 0 };
+  try {
+    for await (const { bytes } of source) {
+      for (const line of linesOf(bytes)) {
+        const type = typeOf(line);
+        if (type === 'display') counts.displays += 1;
+        if (type !== 'stdout' && type !== 'stderr') continue;
+        const { data, encoding } = JSON.parse(line.toString('utf8')) as { data: string; encoding?: 'base64' };
+        counts[type] += Buffer.byteLength(data, encoding ?? 'utf8');
+      }
+    }
+  } catch {
+    // What cannot be read cannot be counted.
+  }
+  return counts;
+}
+
 class Collector {
   readonly #parts: Buffer[][] = [[]];
   readonly #gaps: number[] = [];

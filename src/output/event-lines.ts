@@ -8,7 +8,7 @@
 import type { EventBody, OutputStream } from '../domain/events.ts';
 import type { TextPiece } from './utf8-stream.ts';
 
-const NEWLINE = 0x0a;
+export const NEWLINE = 0x0a;
 const TYPE_KEY = Buffer.from('"type":"');
 const QUOTE = 0x22;
 

@@ -9,9 +9,9 @@
  * program; one that fails ends the run, and what was kept stays readable.
  */
 import type { EventBody, OutputStream } from '../domain/events.ts';
-import { collectOutput, type CollectedOutput } from './collected-output.ts';
+import { collectOutput, countOutput, type CollectedOutput, type LostOutput } from './collected-output.ts';
 import { encodeEvent, encodeOutput, lineOf, writeLine, type EncodedLine, type EventLines } from './event-lines.ts';
-import { collectKept, followKept, type KeptEvents } from './kept-events.ts';
+import { collectKept, firstLines, followKept, type KeptEvents } from './kept-events.ts';
 import { LineLog } from './line-log.ts';
 import { OutputMemory } from './output-memory.ts';
 import { SpillFile } from './spill-file.ts';
@@ -45,6 +45,7 @@ export class EventLog {
   #mergeTimer: NodeJS.Timeout | undefined;
   /** The line of the terminal event, which is not among the others. */
   #terminal: Buffer | undefined;
+  #terminalMs = 0;
   #isPublished = false;
   #savedSeq = 0;
   /** All of it, once it is settled and small: the file may go. */
@@ -66,6 +67,11 @@ export class EventLog {
 
   get lastSeq(): number {
     return this.#lines.lastSeq + (this.#isPublished ? 1 : 0);
+  }
+
+  /** `t_ms` of the terminal event, once that is sealed. */
+  get terminalMs(): number {
+    return this.#terminalMs;
   }
 
   /** Appends an event that is not output. The terminal event is the last one that is taken. */
@@ -92,7 +98,8 @@ export class EventLog {
       this.#say('stderr', this.#text.stderr.end());
     }
     this.#inline = undefined;
-    this.#terminal = lineOf(this.#nextSeq(), this.#now(), body);
+    this.#terminalMs = this.#now();
+    this.#terminal = lineOf(this.#nextSeq(), this.#terminalMs, body);
   }
 
   /** Shows the terminal event to the readers. */
@@ -200,6 +207,33 @@ export class EventLog {
     }
     await this.#lines.moveToFile(this.#terminal);
     return { lastSeq, bytes, file: this.#file.path };
+  }
+
+  /**
+   * The first of the events, as many as can be kept where there is no room for all: in the file as far as they are
+   * there, or else the few that need none; and what of the output that leaves out. The terminal event is not among
+   * them. Never rejects.
+   */
+  async salvage(): Promise<{ readonly kept: KeptEvents; readonly lost: LostOutput }> {
+    const kept =
+      (await this.#keptInFile()) ??
+      (await firstLines(
+        this.#lines.read(0, () => Promise.resolve(false)),
+        INLINE_BYTES_MAX,
+      ));
+    return { kept, lost: await countOutput(this.#lines.read(kept.lastSeq, () => Promise.resolve(false))) };
+  }
+
+  async #keptInFile(): Promise<KeptEvents | undefined> {
+    const there = await this.#lines.inFile();
+    if (there.bytes <= INLINE_BYTES_MAX) return undefined;
+    this.#file.rewind(there.bytes);
+    try {
+      await this.#file.end(Buffer.alloc(0));
+      return { ...there, file: this.#file.path };
+    } catch {
+      return undefined;
+    }
   }
 
   /** Begins to move to the file what there is, so that it outlives this process. A failure is told by `written`. */

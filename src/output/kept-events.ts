@@ -4,10 +4,9 @@
  */
 import { open } from 'node:fs/promises';
 import { collectOutput, type CollectedOutput } from './collected-output.ts';
-import { countLines, skipLines, type EventLines } from './event-lines.ts';
+import { countLines, NEWLINE, skipLines, type EventLines } from './event-lines.ts';
 
 const READ_BYTES = 64 * 1024;
-const NEWLINE = 0x0a;
 
 /** Either `inline` or `file` is there. */
 export interface KeptEvents {
@@ -38,6 +37,31 @@ export async function* followKept(
     const wanted = bytes.subarray(skipLines(bytes, firstSeq - before - 1));
     yield { bytes: wanted, firstSeq, lastSeq: seq, isTerminal: seq === kept.lastSeq };
   }
+}
+
+/** The first of the lines, as many as fit. Of a source that fails, what came until then: never rejects. */
+export async function firstLines(
+  source: AsyncIterable<{ readonly bytes: Buffer; readonly firstSeq: number }>,
+  bytesMax: number,
+): Promise<KeptEvents> {
+  const parts: Buffer[] = [];
+  let lastSeq = 0;
+  let bytes = 0;
+  try {
+    for await (const lines of source) {
+      const fitting = lines.bytes.subarray(0, bytesMax - bytes);
+      const whole = fitting.subarray(0, fitting.lastIndexOf(NEWLINE) + 1);
+      if (whole.length > 0) {
+        parts.push(whole);
+        lastSeq = lines.firstSeq + countLines(whole) - 1;
+        bytes += whole.length;
+      }
+      if (whole.length < lines.bytes.length) break;
+    }
+  } catch {
+    // What cannot be read cannot be kept.
+  }
+  return { lastSeq, bytes, inline: Buffer.concat(parts) };
 }
 
 /** The output of both streams. @throws {Error} as followKept does. */

@@ -9,7 +9,7 @@
  * It knows nothing of what a line says.
  */
 import type { ServiceError } from '../domain/errors.ts';
-import { skipLines } from './event-lines.ts';
+import { countLines, NEWLINE, skipLines } from './event-lines.ts';
 import type { OutputMemory } from './output-memory.ts';
 import type { SpillFile } from './spill-file.ts';
 
@@ -125,10 +125,35 @@ export class LineLog {
    * @throws {ServiceError} storage_full, internal.
    */
   async moveToFile(tail: Buffer): Promise<void> {
-    await this.written();
+    while (this.#writing) await this.#writing;
+    if (this.#failure) {
+      // What did not fit may fit by now.
+      this.#failure = undefined;
+      this.#options.file.rewind(this.#writtenBytes());
+    }
     this.spill(0);
     await this.written();
     await this.#options.file.end(tail);
+  }
+
+  /**
+   * How much of it is in the file, in whole lines, when no more fits. Nothing is written any more.
+   * @returns the number of the last line there, and the bytes to its end.
+   */
+  async inFile(): Promise<{ readonly lastSeq: number; readonly bytes: number }> {
+    while (this.#writing) await this.#writing;
+    let lastSeq = 0;
+    let bytes = 0;
+    for (const block of this.#blocks) {
+      const there = Math.min(block.bytes, this.#options.file.bytes - block.offset);
+      if (there <= 0) break;
+      lastSeq = block.firstSeq + block.lines - 1;
+      bytes = block.offset + block.bytes;
+      if (there === block.bytes || !block.buffer) continue;
+      const whole = block.buffer.subarray(0, block.buffer.lastIndexOf(NEWLINE, there - 1) + 1);
+      return { lastSeq: block.firstSeq + countLines(whole) - 1, bytes: block.offset + whole.length };
+    }
+    return { lastSeq, bytes };
   }
 
   /** It counts no longer, and nothing more of it is written once this resolves. Those who read it go on. */
@@ -217,6 +242,11 @@ export class LineLog {
     this.#isOpen = true;
     this.#count(size);
     return block;
+  }
+
+  /** Where the first block that is not in the file belongs. */
+  #writtenBytes(): number {
+    return this.#blocks[this.#unwritten]?.offset ?? this.#bytes;
   }
 
   #unwrittenBytes(): number {

@@ -85,6 +85,11 @@ export class SpillFile {
     }
   }
 
+  /** Forgets what was added behind `bytes`: of an addition that failed a part may be there. */
+  rewind(bytes: number): void {
+    this.#bytes = bytes;
+  }
+
   /** Exactly `length` bytes from `offset`. Call only while the file is in use. */
   async read(offset: number, length: number): Promise<Buffer> {
     const file = await this.#open();
@@ -104,7 +109,10 @@ export class SpillFile {
   }
 
   #open(): Promise<FileHandle> {
-    this.#handle ??= this.#openFile();
+    this.#handle ??= this.#openFile().catch((error: unknown) => {
+      this.#handle = undefined;
+      throw error;
+    });
     return this.#handle;
   }
 

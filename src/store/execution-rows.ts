@@ -13,6 +13,8 @@ export interface StoredEvents {
   readonly inline?: Buffer;
   /** Number of the terminal event, when it is not among the lines: then it is made from the result. */
   readonly terminalSeq?: number;
+  /** Its `t_ms`; absent: what lies between acceptance and end. */
+  readonly terminalMs?: number;
 }
 
 export interface ExecutionRow {
@@ -24,6 +26,7 @@ export interface ExecutionRow {
   readonly result: string;
   readonly shown_seq: number;
   readonly terminal_seq: number | null;
+  readonly terminal_ms: number | null;
   readonly last_seq: number;
   readonly events_bytes: number;
   readonly events: Uint8Array | null;
@@ -36,7 +39,8 @@ interface DueRow {
   readonly has_files: number;
 }
 
-const COLUMNS = 'id, owner, state, finished_ms, form, result, shown_seq, terminal_seq, last_seq, events_bytes, events';
+const COLUMNS =
+  'id, owner, state, finished_ms, form, result, shown_seq, terminal_seq, terminal_ms, last_seq, events_bytes, events';
 
 /** Free pages are given back from this many on, so many at a time. */
 const FREE_PAGES_MAX = 4096;
@@ -46,7 +50,7 @@ export const SQL = {
   insert: `INSERT INTO executions (id, owner, state, accepted_ms, form, result) VALUES (?, ?, 'accepted', ?, ?, ?)`,
   starting: `UPDATE executions SET state = 'starting', container = ? WHERE id = ?`,
   shown: 'UPDATE executions SET shown_seq = ? WHERE id = ?',
-  finish: `UPDATE executions SET state = 'done', finished_ms = ?, bytes = ?, has_files = ?, result = ?, terminal_seq = ?, last_seq = ?,
+  finish: `UPDATE executions SET state = 'done', finished_ms = ?, bytes = ?, has_files = ?, result = ?, terminal_seq = ?, terminal_ms = ?, last_seq = ?,
     events_bytes = ?, events = ? WHERE id = ? AND state <> 'done'`,
   byId: `SELECT ${COLUMNS} FROM executions WHERE id = ?`,
   unfinished: `SELECT ${COLUMNS} FROM executions WHERE state <> 'done' LIMIT ?`,
@@ -82,8 +86,19 @@ export function statementsOf(database: Database) {
       readonly events: StoredEvents;
     }): number => {
       const { finishedMs, result, id } = row;
-      const { terminalSeq = null, lastSeq, bytes, inline = null } = row.events;
-      const values = [finishedMs, row.bytes, row.hasFiles ? 1 : 0, result, terminalSeq, lastSeq, bytes, inline, id];
+      const { terminalSeq = null, terminalMs = null, lastSeq, bytes, inline = null } = row.events;
+      const values = [
+        finishedMs,
+        row.bytes,
+        row.hasFiles ? 1 : 0,
+        result,
+        terminalSeq,
+        terminalMs,
+        lastSeq,
+        bytes,
+        inline,
+        id,
+      ];
       return Number(prepared.finish.run(...values).changes);
     },
     shown: (id: string, seq: number) => {

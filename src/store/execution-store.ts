@@ -275,6 +275,7 @@ function executionOf(row: ExecutionRow): StoredExecution {
       lastSeq: row.last_seq,
       bytes: row.events_bytes,
       ...(row.terminal_seq !== null && { terminalSeq: row.terminal_seq }),
+      ...(row.terminal_ms !== null && { terminalMs: row.terminal_ms }),
       ...inlineOf(row),
     },
   };

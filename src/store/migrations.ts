@@ -35,6 +35,7 @@ export const EXECUTIONS_SCHEMA: readonly string[] = [
 
   CREATE TABLE probe (id INTEGER PRIMARY KEY CHECK (id = 1), at_ms INTEGER NOT NULL) STRICT
   `,
+  'ALTER TABLE executions ADD COLUMN terminal_ms REAL',
 ];
 
 /** The first steps take over files from before versions were counted. */

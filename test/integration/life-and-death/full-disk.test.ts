@@ -49,11 +49,24 @@ time.sleep(60)`;
     Array.from({ length: whole.length / 1024 }, (_, i) => i),
   );
 
-  // The disk has no room for what was said; how it ended it has room for, under the same number.
+  // The disk has no room for all that was said: the first of it is kept, how much is missing is told, and how it ended.
   const replayed = linesOf(await (await service.get(`/api/v1/executions/${id}/events`)).text());
-  const { t_ms: endedMs, ...end } = live.at(-1) as Line;
-  expect(replayed).toEqual([{ ...end, t_ms: Math.round(endedMs) }]);
-  expect(await service.execution(id)).toMatchObject({ status: 'failed', outcome: failure, stdout: '' });
+  expect(replayed.length).toBeGreaterThan(5);
+  expect(replayed).toEqual([...live.slice(0, replayed.length - 1), live.at(-1)]);
+  const kept = replayed.map(({ data = '' }) => data).join('');
+  expect(kept.length).toBeGreaterThan(FILE_BYTES_MAX / 2);
+  const stored = (await service.execution(id)) as unknown as Line & { stdout: string; truncated: { stdout: object } };
+  expect(stored).toMatchObject({ status: 'failed', outcome: failure });
+  expect(stored.stdout === kept).toBe(true);
+  expect(stored.truncated.stdout).toEqual({
+    total_bytes: printed.length,
+    kept_bytes: kept.length,
+    omitted_bytes: printed.length - kept.length,
+  });
+  const after = linesOf(
+    await (await service.get(`/api/v1/executions/${id}/events?after=${String(replayed.length)}`)).text(),
+  );
+  expect(after).toEqual([live.at(-1)]);
 
   const waited = await service.exec(flood);
   expect([waited.status, await waited.json()]).toMatchObject([507, { code: 'storage_full', retryable: true }]);
