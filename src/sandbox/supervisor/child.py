@@ -133,6 +133,8 @@ class Child:
         A program that imports gc finds everything in sight, as under a new interpreter; not what
         was imported beforehand.
         """
+        for name in [name for name in sys.modules if name not in self.preimports.modules]:
+            del sys.modules[name]
         collector = __import__("gc")
         if not self.preimports.names:
             del sys.modules["gc"]
