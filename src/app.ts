@@ -106,6 +106,7 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
     pyexec_executions_stored: { help: 'Executions that can be fetched', read: () => store.size },
   });
   const webhooks = buildWebhooks(config, { table: state.webhooks, logger, metrics });
+  metrics.poolShapes(() => pool.shelves);
   const daemon = new DockerDaemon({
     socketPath: config.PYEXEC_DOCKER_SOCKET,
     observe: (call, durationMs, failed) => {

@@ -22,11 +22,23 @@ export interface PoolTarget {
 }
 
 export type PoolEvent =
-  | { readonly kind: 'hit'; readonly ageMs: number; readonly preimported: boolean }
-  | { readonly kind: 'miss' }
-  | { readonly kind: 'refilled'; readonly durationMs: number }
+  | { readonly kind: 'hit'; readonly ageMs: number; readonly preimported: boolean; readonly shape: SandboxShape }
+  /** Without a shape where none of it are kept. */
+  | { readonly kind: 'miss'; readonly shape?: SandboxShape }
+  | { readonly kind: 'refilled'; readonly durationMs: number; readonly shape: SandboxShape }
   | { readonly kind: 'refill_failed'; readonly error: unknown; readonly shape: SandboxShape }
-  | { readonly kind: 'discarded'; readonly reason: 'died' | 'aged' | 'stale' | 'surplus' | 'update_failed' };
+  | {
+      readonly kind: 'discarded';
+      readonly reason: 'died' | 'aged' | 'stale' | 'surplus' | 'update_failed';
+      readonly shape: SandboxShape;
+    };
+
+/** What there is of one shape. */
+export interface ShelfView {
+  readonly shape: SandboxShape;
+  readonly ready: number;
+  readonly wanted: number;
+}
 
 export interface WarmPoolOptions {
   readonly start: (shape: SandboxShape, signal: AbortSignal) => Promise<Lease>;
@@ -101,6 +113,9 @@ export class WarmPool {
   /** After a pause one start alone tries whether the daemon is well again. */
   #isProbing = false;
   #retryTimer: NodeJS.Timeout | undefined;
+  /** Until when nobody but those who wait causes a start; monotonic ms. */
+  #restUntil = 0;
+  #restTimer: NodeJS.Timeout | undefined;
 
   constructor(options: WarmPoolOptions) {
     this.#options = options;
@@ -112,6 +127,13 @@ export class WarmPool {
 
   get targetCount(): number {
     return this.#sum((shelf) => shelf.wanted);
+  }
+
+  /** What is kept, shape by shape. */
+  get shelves(): readonly ShelfView[] {
+    return [...this.#shelves.values()].map(({ target: { shape }, members, wanted }) => {
+      return { shape, ready: members.length, wanted };
+    });
   }
 
   /** Sets what is kept warm. Members of other shapes go; those of known shapes stay. */
@@ -222,6 +244,7 @@ export class WarmPool {
   async close(): Promise<void> {
     this.#closing.abort(new Error('the pool is closing'));
     clearTimeout(this.#retryTimer);
+    clearTimeout(this.#restTimer);
     for (const shelf of this.#shelves.values()) {
       for (const waiter of shelf.waiters) waiter.reject(this.#closing.signal.reason);
       shelf.waiters.clear();
@@ -238,7 +261,8 @@ export class WarmPool {
       shelf.lowest = Math.min(shelf.lowest, shelf.members.length);
       if (member.lease.sandbox.isAlive) {
         const preimported = shelf.target.shape.preimports.length > 0;
-        this.#options.observe({ kind: 'hit', ageMs: performance.now() - member.bornAt, preimported });
+        const { shape } = shelf.target;
+        this.#options.observe({ kind: 'hit', ageMs: performance.now() - member.bornAt, preimported, shape });
         return member;
       }
       this.#discard(member, 'died');
@@ -267,7 +291,7 @@ export class WarmPool {
   }
 
   async #wait(shelf: Shelf, signal: AbortSignal): Promise<Member> {
-    this.#options.observe({ kind: 'miss' });
+    this.#options.observe({ kind: 'miss', shape: shelf.target.shape });
     signal.throwIfAborted();
     this.#closing.signal.throwIfAborted();
     let onAbort: () => void = () => undefined;
@@ -318,8 +342,10 @@ export class WarmPool {
   #refill(): void {
     if (this.#closing.signal.aborted) return;
     const { concurrentStarts, activeRuns } = this.#options;
+    const isResting = performance.now() < this.#restUntil;
     for (const shelf of this.#shelves.values()) {
-      if (shelf.quietUntil > 0 && isHalfFull(shelf) && shelf.waiters.size === 0) continue;
+      const canWait = shelf.members.length > 0 && shelf.waiters.size === 0;
+      if (canWait && (isResting || (shelf.quietUntil > 0 && isHalfFull(shelf)))) continue;
       for (;;) {
         const inAll = this.#sum(({ starting }) => starting);
         const forWaiters = shelf.waiters.size - shelf.starting;
@@ -348,7 +374,9 @@ export class WarmPool {
           shelf.starting -= 1;
           this.#backoffMs = 0;
           this.#isProbing = false;
-          this.#options.observe({ kind: 'refilled', durationMs: performance.now() - started });
+          this.#rest(performance.now() - started);
+          const { shape } = lease.sandbox;
+          this.#options.observe({ kind: 'refilled', durationMs: performance.now() - started, shape });
           this.#shelve(shelf, { lease, bornAt: performance.now() });
         },
         (error: unknown) => {
@@ -361,6 +389,19 @@ export class WarmPool {
         this.#refill();
       });
     this.#starts.add(start);
+  }
+
+  /** After a start beside running programs none follows for as long as it took: they have at least half of the time to themselves. */
+  #rest(durationMs: number): void {
+    clearTimeout(this.#restTimer);
+    this.#restUntil = 0;
+    if (this.#options.activeRuns() === 0) return;
+    this.#restUntil = performance.now() + durationMs;
+    this.#restTimer = setTimeout(() => {
+      this.#restUntil = 0;
+      this.#refill();
+    }, durationMs);
+    this.#restTimer.unref();
   }
 
   #shelve(shelf: Shelf, member: Member): void {
@@ -398,7 +439,7 @@ export class WarmPool {
   }
 
   #discard(member: Member, reason: Extract<PoolEvent, { kind: 'discarded' }>['reason']): void {
-    this.#options.observe({ kind: 'discarded', reason });
+    this.#options.observe({ kind: 'discarded', reason, shape: member.lease.sandbox.shape });
     const leaving = member.lease.release().finally(() => this.#leaving.delete(leaving));
     this.#leaving.add(leaving);
   }

@@ -5,6 +5,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { ERRORS, isErrorCode } from '../domain/errors.ts';
 import type { Outcome, Usage } from '../domain/outcome.ts';
+import type { SandboxShape } from '../domain/plan.ts';
 
 const FAST_BUCKETS_S = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const RUN_BUCKETS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900];
@@ -27,6 +28,12 @@ const SECURITY_CODES: ReadonlySet<string> = new Set([
   'invalid_entrypoint',
   'invalid_environment',
 ]);
+
+/** A name for a shape that is kept warm; as few of them as the operator configured. Anything else is `other`. */
+function shapeLabel(shape: SandboxShape | undefined): string {
+  if (!shape) return 'other';
+  return [shape.image, ...(shape.layer === undefined ? [] : ['packages']), ...shape.preimports].join('+');
+}
 
 export class Metrics {
   readonly registry = new Registry();
@@ -71,18 +78,22 @@ export class Metrics {
   );
   readonly #poolTakes = this.#counter('pyexec_pool_takes_total', 'Runs that found a warm sandbox, or did not', [
     'result',
+    'shape',
   ]);
-  readonly #poolDiscards = this.#counter('pyexec_pool_discards_total', 'Warm sandboxes destroyed unused', ['reason']);
+  readonly #poolDiscards = this.#counter('pyexec_pool_discards_total', 'Warm sandboxes destroyed unused', [
+    'reason',
+    'shape',
+  ]);
   readonly #poolAge = this.#histogram(
     'pyexec_pool_age_seconds',
     'Age of warm sandboxes when used',
-    [],
+    ['shape'],
     [1, 5, 15, 60, 300, 900, 3600],
   );
   readonly #poolRefill = this.#histogram(
     'pyexec_pool_refill_seconds',
     'Time to make a warm sandbox',
-    [],
+    ['shape'],
     FAST_BUCKETS_S,
   );
   readonly #layers = this.#counter('pyexec_layers_total', 'Runs that asked for packages, by what came of it', [
@@ -126,6 +137,26 @@ export class Metrics {
         },
       });
     }
+  }
+
+  /** Adds, for every shape of the warm pool, how many sandboxes there are and how many are wanted. */
+  poolShapes(
+    read: () => readonly { readonly shape: SandboxShape; readonly ready: number; readonly wanted: number }[],
+  ): void {
+    const each = (name: string, help: string, numberOf: (of: ReturnType<typeof read>[number]) => number) =>
+      new Gauge({
+        name,
+        help,
+        labelNames: ['shape'],
+        registers: [this.registry],
+        collect() {
+          this.reset();
+          // Layers have one name together.
+          for (const shelf of read()) this.inc({ shape: shapeLabel(shelf.shape) }, numberOf(shelf));
+        },
+      });
+    each('pyexec_pool_shape_ready', 'Warm sandboxes of a shape waiting for a run', ({ ready }) => ready);
+    each('pyexec_pool_shape_wanted', 'Warm sandboxes of a shape that are wanted', ({ wanted }) => wanted);
   }
 
   accepted(projectBytes: number): void {
@@ -179,27 +210,28 @@ export class Metrics {
 
   pool(
     event:
-      | { readonly kind: 'hit'; readonly ageMs: number; readonly preimported: boolean }
-      | { readonly kind: 'miss' | 'refill_failed' }
-      | { readonly kind: 'refilled'; readonly durationMs: number }
-      | { readonly kind: 'discarded'; readonly reason: string },
+      | { readonly kind: 'hit'; readonly ageMs: number; readonly preimported: boolean; readonly shape: SandboxShape }
+      | { readonly kind: 'miss' | 'refill_failed'; readonly shape?: SandboxShape }
+      | { readonly kind: 'refilled'; readonly durationMs: number; readonly shape: SandboxShape }
+      | { readonly kind: 'discarded'; readonly reason: string; readonly shape: SandboxShape },
   ): void {
+    const shape = shapeLabel(event.shape);
     switch (event.kind) {
       case 'hit':
-        this.#poolTakes.inc({ result: event.preimported ? 'preimported' : 'hit' });
-        this.#poolAge.observe(event.ageMs / 1000);
+        this.#poolTakes.inc({ result: event.preimported ? 'preimported' : 'hit', shape });
+        this.#poolAge.observe({ shape }, event.ageMs / 1000);
         break;
       case 'miss':
-        this.#poolTakes.inc({ result: 'miss' });
+        this.#poolTakes.inc({ result: 'miss', shape });
         break;
       case 'refilled':
-        this.#poolRefill.observe(event.durationMs / 1000);
+        this.#poolRefill.observe({ shape }, event.durationMs / 1000);
         break;
       case 'discarded':
-        this.#poolDiscards.inc({ reason: event.reason });
+        this.#poolDiscards.inc({ reason: event.reason, shape });
         break;
       case 'refill_failed':
-        this.#poolDiscards.inc({ reason: 'start_failed' });
+        this.#poolDiscards.inc({ reason: 'start_failed', shape });
         break;
     }
   }

@@ -141,6 +141,29 @@ describe('filling', () => {
     expect(starter.pending).toHaveLength(1);
   });
 
+  test('beside a running program a start is followed by a rest as long as it took, unless somebody waits', async () => {
+    const starter = new Starter();
+    starter.activeRuns = 1;
+    const pool = starter.pool({ concurrentStarts: 4 });
+    pool.setTargets([{ shape: SHAPE, ...fixed(3) }]);
+    await vi.advanceTimersByTimeAsync(200);
+    starter.pending.shift()?.succeed();
+    await vi.advanceTimersByTimeAsync(190);
+    expect(starter.pending).toHaveLength(0);
+    await vi.advanceTimersByTimeAsync(20);
+    expect(starter.pending).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(100);
+    starter.pending.shift()?.succeed();
+    await flush();
+    expect([pool.readyCount, starter.pending.length]).toEqual([2, 0]);
+    for (let turn = 0; turn < 2; turn += 1) await pool.take(SHAPE, never);
+    const waiting = pool.take(SHAPE, never);
+    await flush();
+    expect(starter.pending.length).toBeGreaterThan(0);
+    await starter.settle();
+    await waiting;
+  });
+
   test('a place that was taken is filled again, once the run had a head start', async () => {
     const { starter, pool } = await filled(2);
     await pool.take(SHAPE, never);
@@ -241,7 +264,7 @@ describe('handing out', () => {
     if (dead) dead.isAlive = false;
     expect(starter.fakeOf(await pool.take(SHAPE, never)).id).toBe(1);
     expect(dead?.released).toBe(1);
-    expect(starter.events).toContainEqual({ kind: 'discarded', reason: 'died' });
+    expect(starter.events).toContainEqual({ kind: 'discarded', reason: 'died', shape: SHAPE });
     await starter.settle();
     expect(pool.readyCount).toBe(2);
   });
@@ -381,7 +404,7 @@ describe('changing', () => {
       ['sha256:b', 0],
       ['sha256:b', 0],
     ]);
-    expect(starter.events).toContainEqual({ kind: 'discarded', reason: 'stale' });
+    expect(starter.events).toContainEqual({ kind: 'discarded', reason: 'stale', shape: SHAPE });
   });
 
   test('members that are too old are replaced', async () => {
@@ -391,7 +414,7 @@ describe('changing', () => {
     await starter.settle();
     expect(pool.readyCount).toBe(2);
     expect(starter.made.map(({ released }) => released)).toEqual([1, 1, 0, 0]);
-    expect(starter.events).toContainEqual({ kind: 'discarded', reason: 'aged' });
+    expect(starter.events).toContainEqual({ kind: 'discarded', reason: 'aged', shape: SHAPE });
   });
 });
 
@@ -478,7 +501,7 @@ describe('between bounds', () => {
     await flush();
     expect([pool.readyCount, pool.targetCount]).toEqual([1, 1]);
     expect(starter.made.filter(({ released }) => released === 1)).toHaveLength(4);
-    expect(starter.events).toContainEqual({ kind: 'discarded', reason: 'surplus' });
+    expect(starter.events).toContainEqual({ kind: 'discarded', reason: 'surplus', shape: SHAPE });
   });
 
   test('what is needed from time to time stays', async () => {
