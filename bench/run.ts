@@ -27,7 +27,9 @@ import {
 import { latencyChart } from './chart.ts';
 import { packageSamples } from './package-measurements.ts';
 import { cpuAtRestMs, slowdownWhileRefilling } from './pool-measurements.ts';
+import { lightBesideHeavy } from './queue-measurements.ts';
 import { Service } from './service.ts';
+import { storeSamples } from './store-measurements.ts';
 import { summarize, type Summary } from './statistics.ts';
 
 const { values: options } = parseArgs({
@@ -291,6 +293,39 @@ async function packages(): Promise<void> {
   );
 }
 
+async function store(): Promise<void> {
+  say('a hundred thousand executions ...');
+  const { few, many } = await storeSamples(
+    isQuick ? 10_000 : 100_000,
+    Math.ceil(WARM_SAMPLES / 2),
+    isQuick ? 200 : 1000,
+  );
+  figures['exec, next to nothing stored'] = summarize(few.run);
+  figures['exec, 100,000 stored'] = summarize(many.run);
+  figures['fetch, next to nothing stored'] = summarize(few.fetch);
+  figures['fetch, 100,000 stored'] = summarize(many.fetch);
+  judge(
+    'exec with 100,000 stored / with none',
+    p50('exec, 100,000 stored') / p50('exec, next to nothing stored'),
+    '<=',
+    1.1,
+  );
+  judge(
+    'fetch with 100,000 stored / with none',
+    p50('fetch, 100,000 stored') / p50('fetch, next to nothing stored'),
+    '<=',
+    1.1,
+  );
+}
+
+async function queue(): Promise<void> {
+  say('a light caller beside a heavy one ...');
+  const { waits, runMs, waiting } = await lightBesideHeavy(isQuick ? 200 : 1000, isQuick ? 10 : 40);
+  figures['wait of the light caller'] = summarize(waits);
+  notes.push(`the light caller's run waited beside ${String(waiting)} of another, each ${runMs.toFixed(0)} ms`);
+  judge('longest wait of the light caller, in runs', Math.max(...waits) / runMs, '<=', 1.2);
+}
+
 async function pool(): Promise<void> {
   say('the pool beside a running program ...');
   judge('CPU-bound run while the pool refills', await slowdownWhileRefilling(isQuick ? 4 : 15), '<=', 1.1);
@@ -327,7 +362,7 @@ function report(): void {
   writeFileSync(`${folder}latency.svg`, latencyChart(figures));
 }
 
-const PARTS = { latency, gvisor, preimports, packages, throughput, streaming, upload, burst, pool, rest };
+const PARTS = { latency, gvisor, preimports, packages, throughput, streaming, upload, burst, queue, store, pool, rest };
 const names = only ?? Object.keys(PARTS);
 const unknown = names.filter((name) => !Object.hasOwn(PARTS, name));
 if (unknown.length > 0) {

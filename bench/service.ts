@@ -87,6 +87,13 @@ export class Service implements AsyncDisposable {
     return this.#client.request({ path, method: 'POST', headers, body: body as Buffer });
   }
 
+  /** Fetches a path; resolves when all of the answer is there. */
+  async get(path: string): Promise<{ readonly statusCode: number }> {
+    const { statusCode, body } = await this.#client.request({ path, method: 'GET' });
+    await body.dump();
+    return { statusCode };
+  }
+
   async metric(name: string): Promise<number> {
     const { body } = await this.#client.request({ path: '/metrics', method: 'GET' });
     const line = (await body.text()).split('\n').find((text) => text.startsWith(`${name} `));

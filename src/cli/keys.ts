@@ -193,8 +193,8 @@ function nameOf(text: string): string {
   return text;
 }
 
-function scopesOf(text: string): readonly Scope[] {
-  const scopes = new Set<Scope>();
+function scopesOf(text: string, before: readonly Scope[] = []): readonly Scope[] {
+  const scopes = new Set<Scope>(before);
   for (const item of text.split(',')) {
     const scope = SCOPES.find((known) => known === item.trim());
     if (!scope) throw new InvalidArgumentError(`The scopes are ${SCOPES.join(', ')}.`);

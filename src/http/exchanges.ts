@@ -9,7 +9,11 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { NOBODY, type Caller } from '../domain/caller.ts';
-import type { ErrorCode } from '../domain/errors.ts';
+import { ServiceError, type ErrorCode } from '../domain/errors.ts';
+import { Connections } from './connections.ts';
+
+/** What of the connections one caller may keep busy; the rest stays for the others. */
+const CALLER_SHARE = 3 / 4;
 
 /** Nobody is left to read the answer. Never shown to anybody. */
 export class ClientGone extends Error {
@@ -40,14 +44,26 @@ interface Ending {
 }
 
 export class Exchanges {
+  readonly #connections: Connections;
+  readonly #callerMax: number;
   readonly #bySocket = new WeakMap<Socket, Set<Exchange>>();
   readonly #byRequest = new WeakMap<IncomingMessage, Exchange>();
+  readonly #counted = new WeakSet<Exchange>();
   readonly #endings = new WeakMap<Exchange, Ending>();
+  /** How many each caller has in progress. */
+  readonly #ofCallers = new Map<string, number>();
   #count = 0;
   #onIdle: () => void = () => undefined;
 
+  /** @param connectionsMax connections at one time; requests of one caller may be three quarters of that. */
+  constructor(connectionsMax: number) {
+    this.#connections = new Connections(connectionsMax);
+    this.#callerMax = Math.ceil(connectionsMax * CALLER_SHARE);
+  }
+
   /** Watches the connections of `server`. To be called before it listens. */
   watch(server: Server): void {
+    this.#connections.watch(server);
     server.on('connection', (socket: Socket) => {
       // An answer that waits behind another is told nothing by Node when its connection ends.
       socket.once('close', () => {
@@ -74,12 +90,27 @@ export class Exchanges {
     this.#byRequest.set(request, exchange);
     const onSocket = this.#bySocket.get(request.socket) ?? new Set();
     this.#bySocket.set(request.socket, onSocket.add(exchange));
+    this.#connections.busy(request.socket);
     this.#count += 1;
     response.once('close', () => {
       this.#end(exchange);
     });
     if (request.socket.destroyed) this.#end(exchange);
     return exchange;
+  }
+
+  /**
+   * Says who asks.
+   * @throws {ServiceError} rate_limited when the caller has too many requests in progress.
+   */
+  recognised(exchange: Exchange, caller: Caller): void {
+    exchange.caller = caller;
+    const inProgress = this.#ofCallers.get(caller.id) ?? 0;
+    if (inProgress >= this.#callerMax) {
+      throw new ServiceError('rate_limited', 'You have too many requests in progress.', { retryAfterSeconds: 1 });
+    }
+    this.#ofCallers.set(caller.id, inProgress + 1);
+    this.#counted.add(exchange);
   }
 
   of(request: IncomingMessage): Exchange {
@@ -105,13 +136,22 @@ export class Exchanges {
   }
 
   #end(exchange: Exchange): void {
-    const isFirst = this.#bySocket.get(exchange.request.socket)?.delete(exchange) ?? false;
+    const { socket } = exchange.request;
+    const isFirst = this.#bySocket.get(socket)?.delete(exchange) ?? false;
     const ending = this.#endings.get(exchange);
     if (!isFirst || !ending) return;
     this.#count -= 1;
+    if (this.onConnection(socket).size === 0) this.#connections.rests(socket);
+    if (this.#counted.has(exchange)) this.#forget(exchange.caller.id);
     if (!exchange.response.writableFinished) ending.leave.abort(new ClientGone('the client left'));
     ending.onEnd(exchange);
     if (this.#count === 0) this.#onIdle();
+  }
+
+  #forget(callerId: string): void {
+    const inProgress = (this.#ofCallers.get(callerId) ?? 1) - 1;
+    if (inProgress === 0) this.#ofCallers.delete(callerId);
+    else this.#ofCallers.set(callerId, inProgress);
   }
 }
 

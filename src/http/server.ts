@@ -5,7 +5,7 @@
  * the default is Fastify's or Node's decision, this file is ours.
  */
 import type { Socket } from 'node:net';
-import fastify, { LogController, type FastifyInstance } from 'fastify';
+import fastify, { LogController, type FastifyInstance, type FastifyRequest } from 'fastify';
 import { ServiceError } from '../domain/errors.ts';
 import { deferContinue, Exchanges } from './exchanges.ts';
 import {
@@ -54,7 +54,7 @@ export type Door = (app: FastifyInstance, context: RouteContext) => Promise<void
 /** Builds the server, complete but not listening. */
 export async function buildHttpServer(deps: HttpDependencies, doors: readonly Door[] = []): Promise<FastifyInstance> {
   const { settings } = deps;
-  const exchanges = new Exchanges();
+  const exchanges = new Exchanges(settings.connectionsMax);
   const answers = new ErrorAnswers(exchanges);
   const requestLog = new RequestLog(exchanges, deps.observeRequest);
   const app = createServer(deps, exchanges, answers, requestLog);
@@ -63,7 +63,6 @@ export async function buildHttpServer(deps: HttpDependencies, doors: readonly Do
   app.server.on('timeout', (socket: Socket) => {
     endStalled(exchanges, socket);
   });
-  app.server.maxConnections = settings.connectionsMax;
   app.server.maxHeadersCount = 0;
 
   let isClosing = false;
@@ -74,6 +73,7 @@ export async function buildHttpServer(deps: HttpDependencies, doors: readonly Do
     if (request.raw.rawHeaders.length > 2 * HEADERS_MAX) {
       throw new ServiceError('headers_too_large', `A request may have at most ${String(HEADERS_MAX)} headers.`);
     }
+    refuseAmbiguous(request);
     done();
   });
   await authenticate(app, exchanges, deps);
@@ -124,6 +124,13 @@ export async function buildHttpServer(deps: HttpDependencies, doors: readonly Do
   operationsRoutes(app, context);
   for (const door of doors) await door(app, context);
   return app;
+}
+
+/** What Node's parser lets through and RFC 9112 does not (3.2): for whom a request is must not depend on who reads it. */
+function refuseAmbiguous({ raw }: FastifyRequest): void {
+  if (raw.httpVersionMajor !== 1) throw new ServiceError('invalid_request', 'The request is not HTTP/1.1.');
+  const hosts = raw.rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host');
+  if (hosts.length > 1) throw new ServiceError('invalid_request', 'The request has more than one Host.');
 }
 
 function jsonBytesMaxOf({ bodyBytesMax, stdinBytesMax }: HttpSettings): number {

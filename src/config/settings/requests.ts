@@ -43,6 +43,7 @@ export const REQUESTS_SETTINGS = {
   PYEXEC_MAX_CONNECTIONS: {
     schema: integer(1, 1_000_000),
     fallback: '2048',
-    about: 'Connections at one time; more are closed at once.',
+    about:
+      'Connections at one time; beyond it the one that was idle for longest is closed. One caller may have requests in progress on three quarters of them.',
   },
 } as const satisfies SettingTable;

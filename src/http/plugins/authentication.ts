@@ -40,7 +40,7 @@ export async function authenticate(app: FastifyInstance, exchanges: Exchanges, o
     const exchange = exchanges.of(request.raw);
     await limits.countAddress(request, reply);
     const caller = await recognised(request, reply, limits, options);
-    exchange.caller = { ...caller, origin: { requestId: request.id, address: request.ip } };
+    exchanges.recognised(exchange, { ...caller, origin: { requestId: request.id, address: request.ip } });
     await limits.countCaller(request, reply);
     const scope = scopeOf(access);
     if (scope !== undefined && !hasScope(caller, scope)) {

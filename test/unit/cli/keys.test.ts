@@ -56,6 +56,11 @@ test('a key is made with all it may do, shown once, and kept as a hash', async (
   }
 });
 
+test('scopes may be a list, or said one by one', async () => {
+  const key = await createKey(state.path, 'ci', 'run', '--scope', 'read,run');
+  expect(find(key)?.key.scopes).toEqual(['run', 'read']);
+});
+
 test('rotating gives a new secret to the same caller, and the old one an end', async () => {
   const old = await createKey(state.path, 'ci', 'run');
   const { stdout } = await keys('rotate', 'ci', '--overlap', '1h');

@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { gzipSync } from 'node:zlib';
 import { archive, file } from '../../support/hostile-archives.ts';
-import { EXEC, eventually, postJson, startHttp, tar, type TestServer } from '../../support/http-server.ts';
+import { endless, EXEC, eventually, postJson, startHttp, tar, type TestServer } from '../../support/http-server.ts';
 import { countAnswers, exchange, parseAnswer, RawConnection } from '../../support/http-raw.ts';
 
 let server: TestServer;
@@ -137,18 +137,60 @@ describe('H08: much of everything', () => {
   ])('%s', async (_what, bytes, status, code) => {
     expectProblem(await exchange(server.port, bytes), status, code);
   });
+});
 
-  it('more connections than allowed are closed, and the others work', async () => {
-    await using small = await startHttp({ settings: { connectionsMax: 2 } });
-    const first = await RawConnection.open(small.port);
-    const second = await RawConnection.open(small.port);
-    const third = await RawConnection.open(small.port);
-    third.send('GET /health HTTP/1.1\r\nHost: x\r\n\r\n');
-    expect(await third.closed(2_000)).toBe('');
-    first.send('GET /health HTTP/1.1\r\nHost: x\r\n\r\n');
-    await first.until('"ok"');
-    first.socket.destroy();
-    second.socket.destroy();
+describe('H07: connections without end', () => {
+  const HEALTH = 'GET /health HTTP/1.1\r\nHost: x\r\n\r\n';
+  const MAX = 20;
+
+  it.each([
+    ['that say nothing', ''],
+    ['that asked something once', HEALTH],
+    ['that begin a request', 'GET /health HTTP/1.1\r\nHo'],
+  ])('%s keep nobody out, and no run is lost to them', async (_what, bytes) => {
+    let finish: () => void = () => undefined;
+    const finished = new Promise<void>((resolve) => (finish = resolve));
+    await using small = await startHttp({ settings: { connectionsMax: MAX }, program: () => finished });
+    const running = postJson(small, { code: '' });
+    await eventually(() => small.plans.length === 1, 'it runs');
+    const idle: RawConnection[] = [];
+    for (let n = 0; n < 10 * MAX; n += 1) {
+      const raw = await RawConnection.open(small.port);
+      raw.send(bytes);
+      if (bytes === HEALTH) await raw.until('"ok"');
+      idle.push(raw);
+      if (n % MAX !== 0) continue;
+      const health = await exchange(small.port, 'GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+      expect(parseAnswer(health).status).toBe(200);
+    }
+    await eventually(() => idle.filter(({ socket }) => !socket.destroyed).length < MAX, 'the others are closed');
+    finish();
+    expect((await running).status).toBe(200);
+    for (const { socket } of idle) socket.destroy();
+  });
+
+  it('that are all busy are left alone: who comes is closed', async () => {
+    await using small = await startHttp({ settings: { connectionsMax: 2 }, program: endless });
+    const busy = [await RawConnection.open(small.port), await RawConnection.open(small.port)];
+    for (const raw of busy) raw.send(post('Content-Type: application/json\r\nContent-Length: 11\r\n', JSON_BODY));
+    await eventually(() => small.plans.length === 2, 'both run');
+    expect(await exchange(small.port, HEALTH, 2_000)).toBe('');
+    expect(busy.map(({ socket }) => socket.destroyed)).toEqual([false, false]);
+    for (const { socket } of busy) socket.destroy();
+    await eventually(() => small.executions.activeCount === 0, 'both are over');
+  });
+
+  it('of one caller leave room for others: the rest of its requests are told so', async () => {
+    await using small = await startHttp({ settings: { connectionsMax: 8 }, program: endless });
+    const busy = Array.from({ length: 6 }, () => postJson(small, { code: '' }).catch(() => undefined));
+    await eventually(() => small.plans.length === 6, 'six run');
+    const refused = await postJson(small, { code: '' });
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([429, '1']);
+    expect(await refused.json()).toMatchObject({ code: 'rate_limited' });
+    expect((await fetch(`${small.url}/health`)).status).toBe(200);
+    await small.executions.drain(0);
+    await Promise.all(busy);
+    expect((await fetch(`${small.url}/api/v1/images`)).status).toBe(200);
   });
 });
 
