@@ -32,31 +32,38 @@ def read_number(path, key=None):
     return None
 
 
-def first_number(*candidates):
+# Of each figure the places it may be in, and its key there.
+OOM_KILLS = (("/sys/fs/cgroup/memory.events", "oom_kill"), ("/sys/fs/cgroup/memory/memory.oom_control", "oom_kill"))
+MEMORY_PEAK = (("/sys/fs/cgroup/memory.peak", None), ("/sys/fs/cgroup/memory/memory.max_usage_in_bytes", None))
+CPU_MICROSECONDS = (("/sys/fs/cgroup/cpu.stat", "usage_usec"),)
+CPU_NANOSECONDS = (("/sys/fs/cgroup/cpuacct/cpuacct.usage", None),)
+# Asked once, before anybody waits: what is not there will not come.
+THERE = frozenset(
+    path for path, _ in OOM_KILLS + MEMORY_PEAK + CPU_MICROSECONDS + CPU_NANOSECONDS if os.path.exists(path)
+)
+
+
+def first_number(candidates):
     for path, key in candidates:
-        value = read_number(path, key)
+        value = read_number(path, key) if path in THERE else None
         if value is not None:
             return value
     return None
 
 
 def oom_kills():
-    return first_number(
-        ("/sys/fs/cgroup/memory.events", "oom_kill"), ("/sys/fs/cgroup/memory/memory.oom_control", "oom_kill")
-    )
+    return first_number(OOM_KILLS)
 
 
 def memory_peak_bytes():
-    return first_number(
-        ("/sys/fs/cgroup/memory.peak", None), ("/sys/fs/cgroup/memory/memory.max_usage_in_bytes", None)
-    )
+    return first_number(MEMORY_PEAK)
 
 
 def cgroup_cpu_ms():
-    microseconds = read_number("/sys/fs/cgroup/cpu.stat", "usage_usec")
+    microseconds = first_number(CPU_MICROSECONDS)
     if microseconds is not None:
         return microseconds / 1000
-    nanoseconds = read_number("/sys/fs/cgroup/cpuacct/cpuacct.usage")
+    nanoseconds = first_number(CPU_NANOSECONDS)
     return None if nanoseconds is None else nanoseconds / 1e6
 
 

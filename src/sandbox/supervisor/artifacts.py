@@ -81,16 +81,9 @@ class ArtifactCollector:
         self.seen = 0
         self.deadline = time.monotonic() + ARTIFACT_DEADLINE_S
 
-    def collect(self, root):
-        try:
-            descriptor = os.open(root, DIRECTORY_FLAGS)
-        except OSError:
-            return
-        self.device = os.fstat(descriptor).st_dev
-        try:
-            self.directory(descriptor, ())
-        finally:
-            os.close(descriptor)
+    def collect(self):
+        """Sends what is below the current directory, which is PID 1's own and the root of a mount."""
+        self.directory(None, ())
         if self.skipped_count:
             self.host.send_json(
                 "ARTIFACTS_SKIPPED", {"token": self.token, "skipped": self.skipped, "count": self.skipped_count}
@@ -112,9 +105,9 @@ class ArtifactCollector:
         return not self.patterns or any(matches(text.split("/"), pattern) for pattern in self.patterns)
 
     def directory(self, descriptor, parents):
-        """Sends what is below; the descriptor stays the caller's. Python's own stack holds the depth."""
+        """Sends what is below (None: below the current directory). Python's own stack holds the depth."""
         try:
-            with os.scandir(descriptor) as listing:
+            with os.scandir("." if descriptor is None else descriptor) as listing:
                 names = []
                 for entry in listing:
                     self.seen += 1
@@ -123,7 +116,8 @@ class ArtifactCollector:
                         break
                     names.append(os.fsencode(entry.name))
         except OSError:
-            self.skip(parents, "unreadable")
+            if parents:
+                self.skip(parents, "unreadable")
             return
         for name in sorted(names):
             if self.host.closed:
@@ -154,7 +148,7 @@ class ArtifactCollector:
             self.skip(parts, "unreadable")
             return
         try:
-            if os.fstat(below).st_dev == self.device:
+            if os.fstat(below).st_dev == os.stat(".").st_dev:
                 self.directory(below, parts)
         finally:
             os.close(below)

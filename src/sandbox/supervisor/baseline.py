@@ -30,6 +30,9 @@ MAIN_NAMES = frozenset(
     ("__name__", "__doc__", "__package__", "__loader__", "__spec__", "__annotations__", "__builtins__")
 )
 PR_SET_DUMPABLE = 4
+MADV_POPULATE_WRITE = 23
+EINVAL = 22
+OWN_MAPPING_BYTES_MAX = 4 << 20
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -45,3 +48,33 @@ def socket_pair():
     if LIBC.socketpair(1, 1 | 0o2000000, 0, pair) != 0:
         raise OSError(ctypes.get_errno(), "socketpair")
     return pair[0], pair[1]
+
+
+def never_wait(process):
+    """PID 1's ends of the pipes of a program, made such that reading and writing never wait."""
+    for descriptor in (process.stdin_write, process.stdout_read, process.stderr_read):
+        os.set_blocking(descriptor, False)
+
+
+def own_pages():
+    """Has the pages that a fork shares copied now, while nobody waits, rather than when they are first written to.
+
+    Not those of large mappings: libraries reserve memory they may never touch. Kernels
+    before 5.14 and gVisor cannot be asked; there one byte of each page is written as it is,
+    which nobody else may do at the same time.
+    """
+    try:
+        with open("/proc/self/maps") as file:
+            lines = [line.split(None, 2)[:2] for line in file.read().splitlines()]
+        is_alone = len(os.listdir("/proc/self/task")) == 1
+    except OSError:
+        return
+    # All of them before the first is touched: what is freed meanwhile could take a mapping with it.
+    spans = [[int(address, 16) for address in span.split("-")] for span, mode in lines if mode == "rw-p"]
+    for low, high in spans:
+        if high - low > OWN_MAPPING_BYTES_MAX:
+            continue
+        is_refused = LIBC.madvise(ctypes.c_void_p(low), ctypes.c_size_t(high - low), MADV_POPULATE_WRITE) != 0
+        if is_refused and ctypes.get_errno() == EINVAL and is_alone:
+            for page in range(low, high, mmap.PAGESIZE):
+                ctypes.memmove(page, page, 1)

@@ -26,8 +26,9 @@ ONLY_AST = 0x400
 FUTURE_FLAGS = 0x1FF0000
 # prctl(2), and the fields of /proc/self/stat its memory map begins with: code, data, heap; then the stack.
 PR_SET_MM, PR_SET_MM_MAP = 35, 14
-MADV_POPULATE_WRITE = 23
-OWN_MAPPING_BYTES_MAX = 4 << 20
+# What is read of the program's file at first.
+USUAL_BYTES = 1 << 14
+LIMITS_OF_RUNS = (resource.RLIMIT_CPU, resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE)
 LAYOUT_FIELDS = (26, 27, 45, 46, 47)
 STACK_FIELD = 28
 # Touches the pages a first program needs, while nobody waits.
@@ -64,6 +65,7 @@ class Child:
         if self.pid:
             for descriptor in (self.stdin_read, self.stdout_write, self.stderr_write, self.go_read):
                 os.close(descriptor)
+            never_wait(self)
             return
         try:
             self.take_descriptors()
@@ -75,7 +77,7 @@ class Child:
             self.become_interactive()
             self.exercise()
             self.set_aside()
-            self.own_pages()
+            own_pages()
             self.tell_ready(problem)
         except BaseException as problem:
             self.fail(problem)
@@ -120,7 +122,6 @@ class Child:
         marshal.loads(marshal.dumps({"args": ["a"], "environment": {"A": "b"}, "rlimits": [(1, (2, 3))]}))
         self.importer_of(WORK + "/main.py")
         os.path.dirname(os.path.realpath(WORK + "/main.py"))
-        resource.getrlimit(resource.RLIMIT_CORE)
         self.read_layout()
         self.show_in_proc({"command": [b"", b"python3"], "environment": {"A": "b"}})
         for name in [name for name in sys.modules if name not in known]:
@@ -161,23 +162,6 @@ class Child:
 
         find_spec.__code__ = find_spec.__code__.replace(co_filename="<frozen importlib._bootstrap>")
         importer.find_spec = classmethod(find_spec)
-
-    def own_pages(self):
-        """Has the pages shared with PID 1 copied now, while nobody waits, rather than when they are first written to.
-
-        Not those of large mappings: libraries reserve memory they may never touch. Kernels
-        before 5.14 and gVisor refuse, and copy when they must.
-        """
-        try:
-            with open("/proc/self/maps") as file:
-                lines = file.read().splitlines()
-        except OSError:
-            return
-        for line in lines:
-            span, mode = line.split(None, 2)[:2]
-            low, high = (int(address, 16) for address in span.split("-"))
-            if mode == "rw-p" and high - low <= OWN_MAPPING_BYTES_MAX:
-                self.advise(ctypes.c_void_p(low), ctypes.c_size_t(high - low), MADV_POPULATE_WRITE)
 
     def tell_ready(self, problem):
         os.write(GO_DESCRIPTOR, b"%4d" % len(problem.encode()) + problem.encode())
@@ -224,7 +208,6 @@ class Child:
         self.leave_recursive_call = api.Py_LeaveRecursiveCall
         self.allocate, self.end_of_heap, self.prctl = api.malloc, api.sbrk, api.prctl
         self.allocate.restype = self.end_of_heap.restype = ctypes.c_void_p
-        self.advise = api.madvise
         self.call_at_exit = api["__cxa_atexit"]
         self.raise_address = ctypes.cast(api["raise"], ctypes.c_void_p)
         self.interactive_hook = getattr(sys, "__interactivehook__", None)
@@ -234,11 +217,15 @@ class Child:
     def wait_for_program(self):
         """Waits, becomes what the program expects, returns its opened file (a FILE pointer)."""
         try:
-            if os.read(GO_DESCRIPTOR, 1) == b"S":
+            self.told = b""
+            os.umask(0o022)
+            os.chdir(WORK)
+            self.limits = {which: resource.getrlimit(which) for which in LIMITS_OF_RUNS}
+            if self.hear(1) == b"S":
                 self.fork_for_inputs()
-                os.read(GO_DESCRIPTOR, 1)
-            length = int.from_bytes(self.read_exactly(4), "big")
-            return self.prepare(marshal.loads(self.read_exactly(length)))
+                self.hear(1)
+            length = int.from_bytes(self.hear(4), "big")
+            return self.prepare(marshal.loads(self.hear(length)))
         except BaseException as problem:
             self.fail(problem)
 
@@ -253,6 +240,8 @@ class Child:
         set_dumpable(0)
         scheduling = self.scheduling()
         control = _socket.socket(fileno=GO_DESCRIPTOR)
+        # Descriptors come with what is said next, which must not be read with what was said before.
+        control.send(b"s")
         while True:
             asked, passed, _, _ = control.recvmsg(1, 64)
             if not asked:
@@ -300,6 +289,8 @@ class Child:
     def take_input(self, descriptors):
         """In the process of an input: the descriptors are where a single program's child has them."""
         os.setsid()
+        # Another input may have changed them under a runtime without our filter.
+        self.limits = {}
         stdin, stdout, stderr, go = descriptors
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
@@ -316,33 +307,37 @@ class Child:
         if numbers is not None:
             numbers.seed()
 
-    @staticmethod
-    def read_exactly(size):
-        data = b""
-        while len(data) < size:
-            part = os.read(GO_DESCRIPTOR, size - len(data))
+    def hear(self, size):
+        """The next bytes of what PID 1 says; what comes with them is kept for the next call."""
+        while len(self.told) < size:
+            part = os.read(GO_DESCRIPTOR, 1 << 16)
             if not part:
                 os._exit(0)
-            data += part
-        return data
+            self.told += part
+        heard, self.told = self.told[:size], self.told[size:]
+        return heard
 
     def wait_for_go(self):
         """Waits until the program may begin; then nothing connects this process to PID 1 but the program's pipes."""
-        self.read_exactly(1)
-        os.close(GO_DESCRIPTOR)
+        self.hear(1)
+        os.closerange(GO_DESCRIPTOR, GO_DESCRIPTOR + 3)
 
     def prepare(self, program):
         os.dup2(GO_DESCRIPTOR + 1, 0)
-        os.closerange(GO_DESCRIPTOR + 1, GO_DESCRIPTOR + 3)
         # By the child itself: the filter lets no process set the limits of another one, PID 1 among them.
         for which, limits in program["rlimits"]:
-            resource.setrlimit(which, limits)
-        os.umask(0o022)
-        os.chdir(program["directory"])
+            if self.limits.get(which) != limits:
+                resource.setrlimit(which, limits)
         entry = program["entry"]
-        absolute = os.path.join(program["directory"], entry)
-        folder = os.path.dirname(os.path.realpath(absolute))
-        if program["fresh"] or self.terminal is None or self.is_archive(absolute) or self.preimports.could_differ(folder):
+        absolute = os.path.join(WORK, entry)
+        folder = os.path.dirname(os.path.realpath(absolute) if program["has_links"] else absolute)
+        start = b"" if program["fresh"] else self.start_of(absolute)
+        if (
+            program["fresh"]
+            or self.terminal is None
+            or self.is_archive(absolute, start)
+            or self.preimports.could_differ(folder)
+        ):
             _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
             _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
             self.wait_for_go()
@@ -372,7 +367,7 @@ class Child:
         # The calls of the hook and of the function in it count as depth of recursion; the program begins at none.
         self.leave_recursive_call()
         self.leave_recursive_call()
-        self.watch = DisplayWatch(absolute) if program["displays"] else None
+        self.watch = DisplayWatch(start) if program["displays"] else None
         self.wait_for_go()
         self.preimports.renew()
         if program["last_value"]:
@@ -409,24 +404,28 @@ class Child:
         except OSError:
             pass
 
-    def is_archive(self, path):
-        """Asks what CPython's main asks of every file, and leaves the same in sys.path_importer_cache."""
+    @staticmethod
+    def start_of(path):
+        """The file's first bytes; all of a usual one. A large buffer would be a mapping made and unmade."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            start = os.read(descriptor, USUAL_BYTES)
+            return start if len(start) < USUAL_BYTES else start + os.read(descriptor, SEARCHED_BYTES - USUAL_BYTES)
+        finally:
+            os.close(descriptor)
+
+    def is_archive(self, path, start):
+        """Asks what CPython's main asks of every file, and leaves the same in sys.path_importer_cache.
+
+        zipimport would look for the end of a central directory; where the whole file is known
+        not to have one, it is not asked.
+        """
         for known in [known for known in sys.path_importer_cache if known not in self.preimports.importer_paths]:
             del sys.path_importer_cache[known]
-        if len(sys.path_hooks) == 2 and self.has_no_archive_end(path):
+        if len(sys.path_hooks) == 2 and len(start) < SEARCHED_BYTES and b"PK\5\6" not in start:
             sys.path_importer_cache[path] = None
             return False
         return self.importer_of(path) is not None
-
-    @staticmethod
-    def has_no_archive_end(path):
-        """Whether zipimport would find no end of a central directory: what it does in many steps, in three."""
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            start = os.read(descriptor, SEARCHED_BYTES)
-        finally:
-            os.close(descriptor)
-        return len(start) < SEARCHED_BYTES and b"PK\5\6" not in start
 
     def run_for_the_last_value(self, path):
         """Runs the file so that the value of its last expression is known. Does not return.

@@ -10,7 +10,7 @@ DISPLAY_BYTES_MAX = 4 << 20
 WATCHED_MODULES = frozenset(
     ("matplotlib.backend_bases", "matplotlib.pyplot", "PIL.ImageShow", "IPython.core.display_functions")
 )
-# As much of the program as is searched for a call of `display`.
+# As much of the program's file as is searched for a call of `display`.
 SEARCHED_BYTES = 1 << 20
 # Frames of importlib, which this then looks like, are left out of tracebacks of failed imports.
 IMPORTLIB_FILE = "<frozen importlib._bootstrap_external>"
@@ -19,12 +19,11 @@ IMPORTLIB_FILE = "<frozen importlib._bootstrap_external>"
 class DisplayWatch:
     """From the last moment before the program's first line to its end."""
 
-    def __init__(self, path):
+    def __init__(self, start):
         self.namespace = None
         self.watch_imports()
-        with open(path, "rb") as file:
-            if b"display(" in file.read(SEARCHED_BYTES):
-                self.provide_display()
+        if b"display(" in start:
+            self.provide_display()
         for name in WATCHED_MODULES.intersection(sys.modules):
             self.rich_output("watch")(sys.modules[name])
 

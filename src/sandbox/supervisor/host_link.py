@@ -99,5 +99,6 @@ class Host:
                 yield kind, bytes(memoryview(self.incoming)[offset + 5 : offset + 5 + length])
                 offset += 5 + length
             del self.incoming[:offset]
-            if not part:
+            # A shorter part was all there is.
+            if not part or len(part) < STREAM_READ_BYTES:
                 return

@@ -32,6 +32,7 @@ class InputProcess:
         finally:
             for descriptor in theirs:
                 os.close(descriptor)
+        never_wait(self)
 
 
 class Template:
@@ -49,6 +50,7 @@ class Template:
             pass
         self.socket = _socket.socket(fileno=CHILD.go)
         self.socket.send(b"S")
+        self.answer(1)
 
     @staticmethod
     def own_scheduling():

@@ -21,7 +21,6 @@ class OutputStream:
         self.head_left = keep_bytes - self.tail_bytes
         self.tail = bytearray()
         self.open = True
-        os.set_blocking(descriptor, False)
 
     def read(self):
         """Reads what is there; False when nothing was."""

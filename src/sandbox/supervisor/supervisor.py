@@ -38,7 +38,7 @@ F_SETPIPE_SZ = 1031
 PIPE_CAPACITY_BYTES = 262144
 
 
-def program_of(plan, environment):
+def program_of(plan, environment, unpacker):
     """What the child is told. Only a plain script can run in the fork; all else is a new interpreter."""
     entry = plan["entry"]
     args = plan["args"]
@@ -53,7 +53,7 @@ def program_of(plan, environment):
         or CHILD.preimports.were_other(plan["environment"])
         or any(name.startswith(("PYTHON", "LC_", "LANG", "MALLOC_", "GLIBC_")) for name in plan["environment"])
         or not entry["path"].endswith(".py")
-        or not os.path.isfile(os.path.join(WORK, entry["path"]))
+        or not (unpacker.known.get(os.fsencode(entry["path"])) or os.path.isfile(os.path.join(WORK, entry["path"])))
     )
     arguments = [os.fsencode(argument) for argument in args]
     command = [os.fsencode(sys.executable), b"python3"] + command + arguments
@@ -61,11 +61,11 @@ def program_of(plan, environment):
         script = " && ".join("{ %s\n}" % step for step in plan["commandChain"])
         command = [b"/bin/sh", b"sh", b"-c", os.fsencode(script)]
     return {
-        "directory": WORK,
         # A new interpreter instead of the fork; the child finds one more reason by itself, an archive.
         "fresh": bool(fresh),
         "command": command,
         "entry": entry.get("path", ""),
+        "has_links": unpacker.has_links,
         "args": args,
         "environment": environment,
         "last_value": plan["wantsLastValue"],
@@ -92,6 +92,7 @@ class Run:
         self.is_told = False
         self.stdin_open = False
         self.total_bytes = None
+        self.is_anything_alive = True
 
     def receive_project(self, poller):
         """Collects plan, project and stdin until the host says RELEASE."""
@@ -145,7 +146,7 @@ class Run:
         """Tells the waiting process what to run. It makes itself ready, and begins at `go`."""
         self.is_told = True
         self.displays.begin(self, self.plan["displays"])
-        program = marshal.dumps(dict(program_of(self.plan, self.environment()), rlimits=self.rlimits()))
+        program = marshal.dumps(dict(program_of(self.plan, self.environment(), self.unpacker), rlimits=self.rlimits()))
         view = memoryview(b"P" + struct.pack(">I", len(program)) + program)
         while view:
             view = view[os.write(self.process.go, view) :]
@@ -212,13 +213,16 @@ class Run:
             OutputStream("stdout", self.process.stdout_read, host, limits["output_bytes"]),
             OutputStream("stderr", self.process.stderr_read, host, limits["output_bytes"]),
         ]
-        os.set_blocking(self.process.stdin_write, False)
         stdin = memoryview(bytes(self.stdin))
         self.stdin = bytearray()
         self.stdin_open = True
         is_ending = False
+        # Where it has ended already, the signal may have been heard already.
+        is_woken = True
         while True:
-            self.reap()
+            if is_woken:
+                self.is_anything_alive = self.reap()
+                is_woken = False
             if self.status is not None or self.cause:
                 break
             now = time.monotonic()
@@ -257,6 +261,7 @@ class Run:
             for descriptor, _ in ready:
                 if descriptor == WAKE_READ:
                     os.read(WAKE_READ, 4096)
+                    is_woken = True
                 elif descriptor == 0:
                     for kind, _ in host.receive():
                         if kind == FRAME_TYPES["CANCEL"]:
@@ -311,12 +316,14 @@ class Run:
     def end_everything(self):
         """Kills what is left, waits for it, reads the pipes to their end; whether nothing is left alive."""
         give_up = time.monotonic() + REAP_GRACE_S
+        alive = self.is_anything_alive
         while True:
-            try:
-                os.kill(-1, signal.SIGKILL)
-            except OSError:
-                pass
-            alive = self.reap()
+            if alive:
+                try:
+                    os.kill(-1, signal.SIGKILL)
+                except OSError:
+                    pass
+                alive = self.reap()
             for stream in self.streams:
                 while stream.open and self.host.outgoing_bytes < OUTGOING_BYTES_MAX and stream.read():
                     if time.monotonic() >= give_up:
@@ -332,7 +339,7 @@ class Run:
         """Sends what the program left, unless nobody asked, or waits any more."""
         if self.plan["artifacts"] is not None and self.cause != "cancelled" and not self.host.closed:
             wish, known = self.plan["artifacts"], self.unpacker.known
-            ArtifactCollector(self.host, wish, known, self.plan["token"]).collect(WORK)
+            ArtifactCollector(self.host, wish, known, self.plan["token"]).collect()
 
     def report(self):
         status = self.status
@@ -387,6 +394,7 @@ def supervise():
     os.chdir(WORK)
     displays = Displays()
     problem = CHILD.await_ready()
+    own_pages()
     host.send_json("HELLO", {"protocol": PROTOCOL, "python": "%d.%d.%d" % sys.version_info[:3], "problem": problem})
     run = Run(host, displays)
     poller = select.poll()

@@ -36,6 +36,7 @@ class Unpacker:
         # What was written, by path, as it was then, where artifacts.py will ask for it.
         self.remembers = False
         self.known = {}
+        self.has_links = False
 
     def feed(self, data):
         view = memoryview(data)
@@ -113,6 +114,7 @@ class Unpacker:
         elif kind == b"2":
             os.symlink(target, path)
             self.known[path] = None
+            self.has_links = True
         elif kind == b"0":
             mode = 0o755 if int(block[100:107], 8) & 0o111 else 0o644
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
