@@ -15,6 +15,8 @@ import { DaemonError, type DockerDaemon } from './docker-daemon.ts';
 import { Sandbox, SandboxBroken } from './sandbox.ts';
 import { UidAllocator } from './uid-allocator.ts';
 
+/** Images whose byte code is kept, some 80 KiB each. */
+const IMAGES_MAX = 64;
 const REMOVE_ATTEMPTS = 6;
 const REMOVE_BACKOFF_MS = 250;
 /** A removal takes the processors the answer needs on its way out: it begins this much later. */
@@ -52,6 +54,8 @@ export class SandboxHost {
   readonly #live = new Set<string>();
   readonly #removals = new Set<Promise<void>>();
   readonly #waiting: (() => void)[] = [];
+  /** The command for each image once it is compiled, or that there is none; undefined while it is asked for. */
+  readonly #commands = new Map<string, readonly string[] | undefined>();
   #starting = 0;
 
   constructor(options: SandboxHostOptions) {
@@ -123,10 +127,12 @@ export class SandboxHost {
   async #start(shape: SandboxShape): Promise<Lease> {
     const { daemon, settings, observe } = this.#options;
     const started = performance.now();
-    const { opened, release } = await this.#make(shape, settings, async (id) => {
+    const command = this.#commands.get(shape.imageId) ?? settings.command;
+    const { opened, release } = await this.#make(shape, { ...settings, command }, async (id) => {
       const sandbox = await Sandbox.start(id, shape, daemon);
       try {
         await sandbox.handshake();
+        if (this.#isToCompile(shape)) await this.#compile(shape.imageId, sandbox);
       } catch (error) {
         // Closes its streams; the removal is tried again below.
         void sandbox.destroy().catch(() => undefined);
@@ -136,6 +142,16 @@ export class SandboxHost {
     });
     observe({ kind: 'started', durationMs: performance.now() - started, runtime: shape.runtime });
     return { sandbox: opened, release };
+  }
+
+  /** An image is asked once, by its first container. One that was made for packages is not worth the time. */
+  #isToCompile({ imageId, layer }: SandboxShape): boolean {
+    return layer === undefined && !this.#commands.has(imageId) && this.#commands.size < IMAGES_MAX;
+  }
+
+  async #compile(imageId: string, sandbox: Sandbox): Promise<void> {
+    this.#commands.set(imageId, undefined);
+    this.#commands.set(imageId, await sandbox.compile());
   }
 
   /** A container with a name, a uid and a place in the registry, until it is released. */

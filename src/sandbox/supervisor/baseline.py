@@ -8,12 +8,13 @@ run in one namespace; those up to child.py run in PID 1 and in the child.
 import os
 import sys
 
+# As it was before the command line imported anything: (names of modules, paths with importers).
+BASELINE_MODULES, BASELINE_IMPORTER_PATHS = BASELINE
 # From 3.13 on the interpreter imports linecache for its `-c`, from the current directory even: ours, both.
-BASELINE_MODULES = list(sys.modules)
 if BASELINE_MODULES[-1] == "linecache":
     BASELINE_MODULES.pop()
 BASELINE_MODULES = frozenset(BASELINE_MODULES)
-BASELINE_IMPORTER_PATHS = frozenset(sys.path_importer_cache) - {os.getcwd()}
+BASELINE_IMPORTER_PATHS = frozenset(BASELINE_IMPORTER_PATHS) - {os.getcwd()}
 
 import marshal
 import _ast

@@ -116,6 +116,9 @@ class Run:
                     released = True
                 elif kind == FRAME_TYPES["CANCEL"]:
                     os._exit(0)
+                elif kind == FRAME_TYPES["COMPILE"] and self.plan is None:
+                    self.host.send("CODE", byte_code())
+                    self.host.flush(time.monotonic() + REAP_GRACE_S)
                 else:
                     raise Refused("sandbox_failed", "unexpected frame %d before the release" % kind)
             if self.unpacker.done and self.plan and not self.plan["inputs"] and not self.is_told:

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
+  compiledCommand,
   encodeFrame,
   encodeJsonFrame,
   FRAME,
@@ -141,4 +142,21 @@ test('the other frames are checked as well', () => {
   expect(() => parsed(parseOmitted, { stream: 'stdout', bytes: -1 })).toThrow(ProtocolError);
   expect(() => parsed(parseRefused, { code: 'internal', detail: '' })).toThrow(ProtocolError);
   expect(() => parsed(parseRefused, { code: 'sandbox_failed', detail: 'x'.repeat(501) })).toThrow(ProtocolError);
+});
+
+describe('the command of later containers', () => {
+  test('is the byte code the first one sent', () => {
+    const command = compiledCommand(Buffer.from('eNo='));
+    expect(command?.slice(0, 2)).toEqual(['python3', '-c']);
+    expect(command?.at(-1)).toBe('eNo=');
+  });
+
+  test.each([
+    ['empty', ''],
+    ['no base64', 'eNo=\u00e4'],
+    ['an option', '--version'],
+    ['longer than an argument may be', 'A'.repeat(128 << 10)],
+  ])('is not what is %s', (_, payload) => {
+    expect(compiledCommand(Buffer.from(payload, 'latin1'))).toBeUndefined();
+  });
 });
