@@ -87,9 +87,14 @@ export class Service implements AsyncDisposable {
     return this.#client.request({ path, method: 'POST', headers, body: body as Buffer });
   }
 
+  /** Fetches a path and returns the answer's bytes as they come. */
+  async fetch(path: string, headers: Record<string, string> = {}) {
+    return this.#client.request({ path, method: 'GET', headers });
+  }
+
   /** Fetches a path; resolves when all of the answer is there. */
   async get(path: string): Promise<{ readonly statusCode: number }> {
-    const { statusCode, body } = await this.#client.request({ path, method: 'GET' });
+    const { statusCode, body } = await this.fetch(path);
     await body.dump();
     return { statusCode };
   }

@@ -37,7 +37,8 @@ export async function storeSamples(
     ] as const;
     for (let round = -2; round < runs; round += 1) {
       for (const { service, samples } of sides) {
-        await service.whenPoolIsFull();
+        // Of both: the refill of one would be felt by the other.
+        for (const side of sides) await side.service.whenPoolIsFull();
         const ms = await timed(async () => {
           const { statusCode, result } = await service.exec({ code: PROGRAM });
           if (statusCode !== 200 || result['stdout'] !== '1\n') throw new Error(`answered ${JSON.stringify(result)}`);
