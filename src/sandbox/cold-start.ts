@@ -19,8 +19,11 @@ import { UidAllocator } from './uid-allocator.ts';
 const IMAGES_MAX = 64;
 const REMOVE_ATTEMPTS = 6;
 const REMOVE_BACKOFF_MS = 250;
-/** A removal takes the processors the answer needs on its way out: it begins this much later. */
-const ANSWER_FIRST_MS = 5;
+/**
+ * A removal begins this much after the end of its run: the answer goes out first, and the engine, which notices
+ * an end late, would otherwise start a process to kill what is dead. That is a tenth of all that can be run.
+ */
+const REMOVE_AFTER_MS = 80;
 
 export interface SandboxHostOptions {
   readonly daemon: DockerDaemon;
@@ -177,7 +180,7 @@ export class SandboxHost {
       throw startFailure(error);
     }
     let released: Promise<void> | undefined;
-    return { opened, release: () => (released ??= this.#remove(name, uid, () => opened.destroy(), ANSWER_FIRST_MS)) };
+    return { opened, release: () => (released ??= this.#remove(name, uid, () => opened.destroy(), REMOVE_AFTER_MS)) };
   }
 
   #remove(name: string, uid: number, attempt: () => Promise<void>, afterMs = 0): Promise<void> {
