@@ -58,6 +58,8 @@ export interface WheelSpec {
   readonly requiresPython?: string;
   /** Lines of the section console_scripts. */
   readonly scripts?: readonly string[];
+  /** Python, ABI and platform; default `py3-none-any`. */
+  readonly tag?: string;
   /** Members beside the files, with any name and mode. */
   readonly members?: readonly ZipMember[];
 }
@@ -69,9 +71,9 @@ export interface Wheel {
   readonly sha256: string;
 }
 
-/** A pure Python wheel; without files it holds one module of its own name. */
+/** A wheel; without files it holds one module of its own name. */
 export function wheel(spec: WheelSpec): Wheel {
-  const { name, version = '1.0' } = spec;
+  const { name, version = '1.0', tag = 'py3-none-any' } = spec;
   const module = name.replaceAll('-', '_');
   const info = `${module}-${version}.dist-info`;
   const files = spec.files ?? { [`${module}.py`]: `VERSION = ${JSON.stringify(version)}\n` };
@@ -89,7 +91,7 @@ export function wheel(spec: WheelSpec): Wheel {
     { name: `${info}/METADATA`, content: `${metadata.join('\n')}\n` },
     {
       name: `${info}/WHEEL`,
-      content: 'Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n',
+      content: `Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: ${String(tag.endsWith('-any'))}\nTag: ${tag}\n`,
     },
     ...(spec.scripts === undefined
       ? []
@@ -103,7 +105,7 @@ export function wheel(spec: WheelSpec): Wheel {
   const content = zip(listed);
   return {
     name,
-    filename: `${module}-${version}-py3-none-any.whl`,
+    filename: `${module}-${version}-${tag}.whl`,
     content,
     sha256: createHash('sha256').update(content).digest('hex'),
   };
