@@ -10,13 +10,14 @@ import { LayerStore, type LayerBase } from '../dependencies/layer-store.ts';
 import { packagePolicy } from '../dependencies/package-policy.ts';
 import { parseRequirements } from '../dependencies/requirements.ts';
 import { ServiceError } from '../domain/errors.ts';
-import { parseAuthority, type Destination } from '../egress/destinations.ts';
-import { EgressGate, isReachable, type EgressRules } from '../egress/egress-gate.ts';
+import { isReachable, type EgressRules } from '../egress/dialling.ts';
+import { EgressGate } from '../egress/egress-gate.ts';
 import type { SandboxHost } from '../sandbox/cold-start.ts';
 import type { DockerDaemon } from '../sandbox/docker-daemon.ts';
 import { LayerImages } from '../sandbox/layer-images.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { packageIndexAccess } from './package-index.ts';
 
 const MIB = 2 ** 20;
 /** What a builder needs beside the wheels and what is in them. */
@@ -43,18 +44,6 @@ function constraintsOf(path: string): readonly string[] {
   }
 }
 
-function destinationsOf(config: Config): { index: Destination; all: readonly Destination[] } {
-  const url = new URL(config.PYEXEC_INDEX_URL);
-  const index = parseAuthority(url.host, url.protocol === 'https:' ? 443 : 80);
-  if (!index) throw new ConfigError('PYEXEC_INDEX_URL: the host is not one that can be connected to');
-  const others = config.PYEXEC_INDEX_HOSTS.map((item) => {
-    const destination = parseAuthority(item, 443);
-    if (!destination) throw new ConfigError(`PYEXEC_INDEX_HOSTS: ${item} is not of the form host or host:port`);
-    return destination;
-  });
-  return { index, all: [index, ...others] };
-}
-
 /**
  * The store of layers, not yet told of those an earlier process made.
  * @throws {ConfigError} when the constraints or the hosts of the index cannot be used.
@@ -71,16 +60,15 @@ export function buildLayers(
   },
 ): LayerStore {
   const { daemon, host, letGo, logger, metrics } = parts;
-  const { index, all } = destinationsOf(config);
+  const { index, allowed, url, hosts } = packageIndexAccess(config);
   const layerBytesMax = config.PYEXEC_LAYER_MAX_MB * MIB;
   const rules: EgressRules = {
-    allowed: all,
+    allowed,
     allowsPrivateAddresses: config.PYEXEC_INDEX_PRIVATE,
     // Wheels are compressed, but pages of the index and metadata come on top.
     bytesMax: layerBytesMax + 256 * MIB,
     bytesSentMax: REQUESTS_BYTES_MAX,
   };
-  const isPlain = config.PYEXEC_INDEX_URL.startsWith('http:');
 
   const builderImage = async (base: LayerBase) => {
     const python = minorOf((await daemon.findImage(base.id))?.labels[PYTHON_LABEL]);
@@ -100,8 +88,8 @@ export function buildLayers(
     images: new LayerImages(daemon, config.PYEXEC_INSTANCE),
     policy: packagePolicy(config.PYEXEC_PACKAGES, config.PYEXEC_PACKAGES_ALLOWED),
     constraints: constraintsOf(config.PYEXEC_CONSTRAINTS_FILE),
-    indexUrl: config.PYEXEC_INDEX_URL,
-    plainHosts: isPlain ? [new URL(config.PYEXEC_INDEX_URL).host] : [],
+    indexUrl: url,
+    indexHosts: hosts,
     packagesMax: config.PYEXEC_MAX_PACKAGES,
     filesMax: FILES_MAX,
     layerBytesMax,
@@ -139,7 +127,8 @@ export function buildLayers(
     openEgress: () => {
       let failed = false;
       const gate = new EgressGate(rules, (access) => {
-        failed ||= access.verdict === 'unreachable' || (access.status ?? 0) >= 500;
+        const status = access.status ?? 0;
+        failed ||= access.verdict === 'unreachable' || status >= 500 || status === 401;
         logger.info({ egress: { ...access, durationMs: Math.round(access.durationMs) } }, 'a builder asked for a host');
       });
       return {

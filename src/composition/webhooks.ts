@@ -1,16 +1,13 @@
 /**
  * Webhooks: the table of deliveries, the guard and those who deliver.
  */
-import { X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { ConfigError, type Config } from '../config/config.ts';
 import type { DeliveryTable } from '../domain/webhook.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { isReceiver, ReceiverGuard } from '../webhooks/receiver-guard.ts';
 import { WebhookDeliveries } from '../webhooks/webhook-deliveries.ts';
-
-const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+import { certificatesIn } from './certificates.ts';
 
 /** @throws {ConfigError} when an entry of the allow-list means nothing, or the file of certificates cannot be used. */
 export function buildWebhooks(
@@ -29,7 +26,7 @@ export function buildWebhooks(
       ports: config.PYEXEC_WEBHOOK_PORTS,
       allowed: config.PYEXEC_WEBHOOK_ALLOWED_HOSTS,
     }),
-    ca: certificatesIn(config.PYEXEC_WEBHOOK_CA_FILE),
+    ca: certificatesIn(config.PYEXEC_WEBHOOK_CA_FILE, 'PYEXEC_WEBHOOK_CA_FILE'),
     secret: config.PYEXEC_WEBHOOK_SECRET || undefined,
     attemptsMax: config.PYEXEC_WEBHOOK_ATTEMPTS,
     retryMs: config.PYEXEC_WEBHOOK_RETRY * 1000,
@@ -52,17 +49,4 @@ export function buildWebhooks(
     pyexec_webhooks_dead: { help: 'Webhooks that were given up', read: () => deliveries.deadCount },
   });
   return deliveries;
-}
-
-/** The certificates of a PEM file, checked; undefined without one. */
-function certificatesIn(file: string): readonly string[] | undefined {
-  if (file === '') return undefined;
-  try {
-    const found = readFileSync(file, 'utf8').match(CERTIFICATE) ?? [];
-    if (found.length === 0) throw new Error('it holds no certificate');
-    return found.map((pem) => new X509Certificate(pem).toString());
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new ConfigError(`PYEXEC_WEBHOOK_CA_FILE: ${file} cannot be used: ${reason}`, { cause });
-  }
 }

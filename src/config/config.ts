@@ -62,7 +62,11 @@ type Settings = { readonly [Name in SettingName]: z.output<(typeof SETTINGS)[Nam
 /** Variables of ours that other programs read: the client, the scripts. */
 const FOREIGN = new Set(['PYEXEC_SERVER']);
 /** Settings whose value must never be printed. */
-const SECRET: ReadonlySet<string> = new Set<SettingName>(['PYEXEC_CONSUL_TOKEN', 'PYEXEC_WEBHOOK_SECRET']);
+const SECRET: ReadonlySet<string> = new Set<SettingName>([
+  'PYEXEC_CONSUL_TOKEN',
+  'PYEXEC_INDEX_CREDENTIALS',
+  'PYEXEC_WEBHOOK_SECRET',
+]);
 
 /** The settings cannot be used; the message is for the operator, one line per fault. */
 export class ConfigError extends Error {

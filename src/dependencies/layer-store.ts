@@ -58,7 +58,7 @@ export interface LayerStoreOptions {
   readonly policy: PackagePolicy;
   readonly constraints: readonly string[];
   readonly indexUrl: string;
-  readonly plainHosts: readonly string[];
+  readonly indexHosts: readonly string[];
   readonly packagesMax: number;
   readonly filesMax: number;
   readonly layerBytesMax: number;
@@ -325,12 +325,12 @@ export class LayerStore {
   }
 
   #job(lines: readonly string[]): BuildJob {
-    const { constraints, indexUrl, plainHosts, packagesMax, layerBytesMax, filesMax } = this.#options;
+    const { constraints, indexUrl, indexHosts, packagesMax, layerBytesMax, filesMax } = this.#options;
     return {
       requirements: lines,
       constraints,
       indexUrl,
-      plainHosts,
+      indexHosts,
       packagesMax,
       bytesMax: layerBytesMax,
       filesMax,

@@ -3,32 +3,26 @@
  * destinations on its list and nothing else.
  *
  * It listens nowhere. A connection is handed to it as a stream, by whoever relays
- * it out of a container; it takes `CONNECT host:port` and, for destinations without
- * TLS, `GET http://host:port/…`. Every request is decided by itself, on its
- * canonical destination; the name is resolved once and the address that was checked
- * is the one that is dialled. Redirects are the client's to follow, through here.
+ * it out of a container; it takes `GET http://host:port/…`, which it asks for by TLS
+ * where the destination has it, with the operator's certificates and credentials; and
+ * `CONNECT host:port` for destinations whose TLS is the client's own. Every request is
+ * decided by itself, on its canonical destination. Redirects are the client's to
+ * follow, through here.
  */
-import { lookup } from 'node:dns/promises';
 import {
   createServer,
   request as httpRequest,
+  type IncomingHttpHeaders,
   type IncomingMessage,
   type Server,
   type ServerResponse,
 } from 'node:http';
-import { connect, type Socket } from 'node:net';
+import { request as httpsRequest } from 'node:https';
+import { isIP, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { isPublicAddress, parseAuthority, sameDestination, type Destination } from './destinations.ts';
-
-export interface EgressRules {
-  readonly allowed: readonly Destination[];
-  /** Whether the names on the list may stand for addresses that are not public: an index of the operator's own. */
-  readonly allowsPrivateAddresses: boolean;
-  /** Bytes towards the client, of all its connections together. */
-  readonly bytesMax: number;
-  /** Bytes from the client: requests are short. */
-  readonly bytesSentMax: number;
-}
+import { parseAuthority, sameDestination, type Destination } from './destinations.ts';
+import { addressOf, dial, NoWay, type AllowedDestination, type EgressRules } from './dialling.ts';
+import { authorityOf, isPage, linksInTheClear } from './page-links.ts';
 
 /** One line of the access log. */
 export interface EgressAccess {
@@ -40,9 +34,10 @@ export interface EgressAccess {
   readonly status?: number;
   readonly bytes: number;
   readonly durationMs: number;
+  /** Why there is no answer, where the system says: `ECONNREFUSED`, `SELF_SIGNED_CERT_IN_CHAIN`, … */
+  readonly problem?: string;
 }
 
-const CONNECT_TIMEOUT_MS = 10_000;
 const IDLE_TIMEOUT_MS = 30_000;
 const CONNECTIONS_MAX = 64;
 /** Headers of a request that are passed on. Cookies and credentials of the client are not among them. */
@@ -55,79 +50,20 @@ const PASSED_HEADERS = [
   'range',
   'user-agent',
 ];
-/** Headers about the connection rather than the answer. */
+/** Longest page whose links are changed. */
+const PAGE_BYTES_MAX = 32 * 2 ** 20;
+/** Headers about the connection rather than the answer, and what is not the client's to keep. */
 const HOP_HEADERS = new Set([
   'connection',
   'keep-alive',
   'proxy-authenticate',
   'proxy-connection',
+  'set-cookie',
   'te',
   'trailer',
   'transfer-encoding',
   'upgrade',
 ]);
-
-/** The destination cannot be had: `refused` by the rules, or `unreachable`. */
-class NoWay extends Error {
-  readonly verdict: 'refused' | 'unreachable';
-  constructor(verdict: 'refused' | 'unreachable', message: string) {
-    super(message);
-    this.verdict = verdict;
-  }
-}
-
-/** The address to dial for an allowed destination. @throws {NoWay} */
-async function addressOf(destination: Destination, rules: EgressRules): Promise<string> {
-  if (!rules.allowed.some((allowed) => sameDestination(allowed, destination))) {
-    throw new NoWay('refused', 'not on the list');
-  }
-  let addresses: readonly { readonly address: string }[];
-  try {
-    addresses = await lookup(destination.host, { all: true, order: 'ipv4first' });
-  } catch {
-    throw new NoWay('unreachable', 'the name is not known');
-  }
-  const [first] = addresses;
-  if (!first) throw new NoWay('unreachable', 'the name has no address');
-  // One bad address condemns all: which one is dialled must not be up to the resolver.
-  if (!rules.allowsPrivateAddresses && !addresses.every(({ address }) => isPublicAddress(address))) {
-    throw new NoWay('refused', 'the address is not public');
-  }
-  return first.address;
-}
-
-async function dial(destination: Destination, rules: EgressRules): Promise<Socket> {
-  const host = await addressOf(destination, rules);
-  const socket = connect({ host, port: destination.port });
-  return new Promise((resolve, reject) => {
-    const fail = (message: string) => {
-      socket.destroy();
-      reject(new NoWay('unreachable', message));
-    };
-    socket.setTimeout(CONNECT_TIMEOUT_MS, () => {
-      fail('no connection in time');
-    });
-    socket.once('error', () => {
-      fail('no connection');
-    });
-    socket.once('connect', () => {
-      socket.removeAllListeners('error').removeAllListeners('timeout').setTimeout(0);
-      // Whoever uses it sees the end of it.
-      socket.on('error', () => undefined);
-      resolve(socket);
-    });
-  });
-}
-
-/** Whether a destination on the list can be connected to now. */
-export async function isReachable(destination: Destination, rules: EgressRules): Promise<boolean> {
-  try {
-    (await dial(destination, rules)).destroy();
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 /** The way out of one client, with its own count of bytes. */
 export class EgressGate {
@@ -205,6 +141,8 @@ export class EgressGate {
     }
     let upstream: Socket;
     try {
+      const known = this.#rules.allowed.find((allowed) => sameDestination(allowed, destination));
+      if (known?.tls) throw new NoWay('refused', 'the gate speaks TLS with it');
       upstream = await dial(destination, this.#rules);
     } catch (error) {
       const verdict = error instanceof NoWay ? error.verdict : 'unreachable';
@@ -246,42 +184,31 @@ export class EgressGate {
       answer(400, 'refused');
       return;
     }
-    let host: string;
+    let found: Found;
     try {
-      host = await addressOf(target.destination, this.#rules);
+      found = await addressOf(target.destination, this.#rules);
     } catch (error) {
       const verdict = error instanceof NoWay ? error.verdict : 'unreachable';
       answer(verdict === 'refused' ? 403 : 502, verdict);
       return;
     }
-    const headers = PASSED_HEADERS.flatMap((name) => {
-      const value = request.headers[name];
-      return value === undefined ? [] : [name, String(value)];
-    });
-    const { port } = target.destination;
-    const outgoing = httpRequest({
-      host,
-      port,
-      method: request.method,
-      path: target.path,
-      headers: ['host', target.authority, 'connection', 'close', ...headers],
-      timeout: IDLE_TIMEOUT_MS,
-      maxHeaderSize: 16_384,
-    });
+    const outgoing = ask(request, target, found);
     outgoing.once('socket', (socket) => {
       this.#track(socket);
     });
     outgoing.once('timeout', () => outgoing.destroy());
-    outgoing.once('error', () => {
+    outgoing.once('error', (error) => {
+      log.problem = 'code' in error ? String(error.code) : error.name;
       if (response.headersSent) {
         response.destroy();
         log.done('allowed');
       } else answer(502, 'unreachable');
     });
     outgoing.once('response', (incoming) => {
-      const passed = Object.entries(incoming.headers).filter(([name]) => !HOP_HEADERS.has(name));
+      const passed: IncomingHttpHeaders = Object.fromEntries(
+        Object.entries(incoming.headers).filter(([name]) => !HOP_HEADERS.has(name)),
+      );
       log.status = incoming.statusCode;
-      response.writeHead(incoming.statusCode ?? 502, Object.fromEntries(passed));
       incoming.on('data', (chunk: Buffer) => {
         log.bytes += chunk.length;
         this.#count('client', chunk.length);
@@ -291,7 +218,11 @@ export class EgressGate {
       incoming.once('end', () => {
         log.done('allowed');
       });
-      incoming.pipe(response);
+      const { allowed } = this.#rules;
+      if (passed.location !== undefined) passed.location = linksInTheClear(passed.location, allowed);
+      const isWholePage = request.method === 'GET' && incoming.statusCode === 200 && isPage(passed);
+      if (found.allowed.tls && isWholePage) passPage(incoming, passed, response, allowed);
+      else incoming.pipe(response.writeHead(incoming.statusCode ?? 502, passed));
     });
     response.once('close', () => outgoing.destroy());
     outgoing.end();
@@ -305,28 +236,91 @@ export class EgressGate {
       destination,
       bytes: 0,
       status: undefined as number | undefined,
+      problem: undefined as string | undefined,
       done(verdict: EgressAccess['verdict']) {
         if (isDone) return;
         isDone = true;
         const { host, port } = destination ?? { host: '', port: 0 };
         const method = request.method ?? '';
         const status = this.status === undefined ? {} : { status: this.status };
+        const problem = this.problem === undefined ? {} : { problem: this.problem };
         const durationMs = performance.now() - started;
-        observe({ host, port, method, verdict, ...status, bytes: this.bytes, durationMs });
+        observe({ host, port, method, verdict, ...status, bytes: this.bytes, durationMs, ...problem });
       },
     };
   }
 }
 
-/** Host, path and authority of an absolute-form request; undefined when it is no such request for plain HTTP. */
+type Target = NonNullable<ReturnType<typeof targetOf>>;
+/** What a destination is on the list, and where. */
+interface Found {
+  readonly allowed: AllowedDestination;
+  readonly address: string;
+}
+
+/** The request to the address that was checked, under the name that was asked for. */
+function ask(request: IncomingMessage, { destination, path }: Target, { address, allowed }: Found) {
+  const { tls } = allowed;
+  const { host, port } = destination;
+  const isUsualPort = port === (tls ? 443 : 80);
+  const headers: (readonly [string, string])[] = [
+    ['host', isUsualPort ? authorityOf(destination).replace(/:\d+$/, '') : authorityOf(destination)],
+    ['connection', 'close'],
+  ];
+  for (const name of PASSED_HEADERS) {
+    const value = request.headers[name];
+    // A page is read here, so it comes as it is.
+    if (value !== undefined && !(tls && name === 'accept-encoding')) headers.push([name, String(value)]);
+  }
+  if (tls) headers.push(['accept-encoding', 'identity']);
+  if (tls?.authorization !== undefined) headers.push(['authorization', tls.authorization]);
+  const options = {
+    host: address,
+    port,
+    method: request.method,
+    path,
+    headers: headers.flat(),
+    timeout: IDLE_TIMEOUT_MS,
+    maxHeaderSize: 16_384,
+  };
+  if (!tls) return httpRequest(options);
+  return httpsRequest({
+    ...options,
+    agent: false,
+    // An address has no name to be asked for; its certificate is compared with the address.
+    servername: isIP(host) === 0 ? host : '',
+    ...(tls.certificates === undefined ? {} : { ca: [...tls.certificates] }),
+  });
+}
+
+/** Passes a page on whole, with the links that lead back here; one that is too long is not passed on. */
+function passPage(
+  incoming: IncomingMessage,
+  headers: IncomingHttpHeaders,
+  response: ServerResponse,
+  allowed: readonly AllowedDestination[],
+): void {
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  incoming.on('data', (part: Buffer) => {
+    bytes += part.length;
+    if (bytes > PAGE_BYTES_MAX) response.destroy();
+    else parts.push(part);
+  });
+  incoming.once('end', () => {
+    // Byte by byte: whatever else is in it stays as it is.
+    const page = Buffer.from(linksInTheClear(Buffer.concat(parts).toString('latin1'), allowed), 'latin1');
+    response.writeHead(200, { ...headers, 'content-length': page.length }).end(page);
+  });
+}
+
+/** Host and path of an absolute-form request; undefined when it is no such request for plain HTTP. */
 function targetOf(request: IncomingMessage) {
   if (request.method !== 'GET' && request.method !== 'HEAD') return undefined;
   const match = /^http:\/\/([^/?#]+)(\/[^\s#]*)?$/i.exec(request.url ?? '');
   const destination = match && parseAuthority(match[1] ?? '', 80);
   if (!match || !destination) return undefined;
-  const { host, port } = destination;
-  const name = host.includes(':') ? `[${host}]` : host;
-  return { destination, path: match[2] ?? '/', authority: port === 80 ? name : `${name}:${String(port)}` };
+  return { destination, path: match[2] ?? '/' };
 }
 
 function hasTwoHosts(request: IncomingMessage): boolean {

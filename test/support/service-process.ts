@@ -26,7 +26,16 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-function launch(settings: Settings, args: readonly string[] = []): { child: ChildProcess; ended: Promise<Ended> } {
+const LOG_CHARACTERS_MAX = 1 << 20;
+
+interface Launched {
+  readonly child: ChildProcess;
+  readonly ended: Promise<Ended>;
+  /** The end of what it wrote to stdout. */
+  readonly log: () => string;
+}
+
+function launch(settings: Settings, args: readonly string[] = []): Launched {
   // Nothing of this process's environment, so that a setting of the machine changes no test.
   const { PATH, HOME, TMPDIR } = process.env;
   const inherited = Object.fromEntries(
@@ -39,14 +48,17 @@ function launch(settings: Settings, args: readonly string[] = []): { child: Chil
   });
   let stderr = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-  child.stdout.resume();
+  let stdout = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout = (stdout + text).slice(-LOG_CHARACTERS_MAX);
+  });
   const ended = new Promise<Ended>((resolve) => {
     child.on('close', (code, signal) => {
       state.remove();
       resolve({ code, signal, stderr });
     });
   });
-  return { child, ended };
+  return { child, ended, log: () => stdout };
 }
 
 /** Starts the service where it is expected to refuse, and waits for its end. */
@@ -64,9 +76,13 @@ export class ServiceProcess implements AsyncDisposable {
   readonly ended: Promise<Ended>;
   readonly #child: ChildProcess;
 
-  private constructor(child: ChildProcess, ended: Promise<Ended>, instance: string, url: string) {
+  /** The end of its log. */
+  readonly log: () => string;
+
+  private constructor({ child, ended, log }: Launched, instance: string, url: string) {
     this.#child = child;
     this.ended = ended;
+    this.log = log;
     this.instance = instance;
     this.url = url;
   }
@@ -75,7 +91,7 @@ export class ServiceProcess implements AsyncDisposable {
   static async start(settings: Settings = {}): Promise<ServiceProcess> {
     const port = settings['PYEXEC_PORT'] ?? String(await freePort());
     const instance = settings['PYEXEC_INSTANCE'] ?? `test-${randomUUID()}`;
-    const { child, ended } = launch({
+    const launched = launch({
       PYEXEC_POOL_SIZE: '0',
       PYEXEC_DEFAULT_IMAGE: SLIM,
       // A test that installs names an index of its own.
@@ -85,7 +101,8 @@ export class ServiceProcess implements AsyncDisposable {
       PYEXEC_PORT: port,
       PYEXEC_INSTANCE: instance,
     });
-    const service = new ServiceProcess(child, ended, instance, `http://127.0.0.1:${port}`);
+    const { child, ended } = launched;
+    const service = new ServiceProcess(launched, instance, `http://127.0.0.1:${port}`);
     let end: Ended | undefined;
     void ended.then((result) => (end = result));
     for (const deadline = performance.now() + BOOT_TIMEOUT_MS; ; await sleep(50)) {

@@ -32,7 +32,22 @@ export const PACKAGES_SETTINGS = {
     schema: list,
     fallback: 'files.pythonhosted.org',
     about:
-      'Further hosts the index keeps its files on, as comma-separated `host` or `host:port`. Builders reach the index and these, nothing else.',
+      'Further hosts the index keeps its files on, as comma-separated `host` or `host:port`, `http://host:port` for one without TLS. Builders reach the index and these, nothing else.',
+  },
+  PYEXEC_INDEX_CREDENTIALS: {
+    schema: z
+      .string()
+      .regex(/^(?:[^\x00-\x20\x7F:]+:[^\x00-\x20\x7F]+)?$/, 'must be of the form user:password')
+      .max(4096),
+    fallback: '',
+    about:
+      'Credentials for the index, as `user:password`; https only. The service sends them to the host of `PYEXEC_INDEX_URL` and nowhere else; neither builders nor runs know them.',
+  },
+  PYEXEC_INDEX_CA_FILE: {
+    schema: z.string(),
+    fallback: '',
+    about:
+      'File of certificates (PEM) of authorities that are trusted for the index and its hosts, beside the usual ones. Read at boot.',
   },
   PYEXEC_INDEX_PRIVATE: {
     schema: boolean,

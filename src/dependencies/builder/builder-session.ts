@@ -38,8 +38,8 @@ export interface BuildJob {
   readonly requirements: readonly string[];
   readonly constraints: readonly string[];
   readonly indexUrl: string;
-  /** `host:port` of indexes without TLS. */
-  readonly plainHosts: readonly string[];
+  /** `host:port` of everything that is asked for, in the clear: the way out does TLS where there is some. */
+  readonly indexHosts: readonly string[];
   readonly packagesMax: number;
   readonly bytesMax: number;
   readonly filesMax: number;
@@ -116,7 +116,7 @@ export async function buildInContainer(
             requirements: job.requirements,
             constraints: job.constraints,
             index: job.indexUrl,
-            plain: job.plainHosts,
+            hosts: job.indexHosts,
             bytes_max: job.bytesMax,
             files_max: job.filesMax,
           });

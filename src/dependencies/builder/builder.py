@@ -163,7 +163,7 @@ class Builder:
     def pip(self, *arguments):
         """Runs pip as if nobody had ever configured it. The end of what it said, when it fails."""
         index = ["--index-url", self.job["index"]]
-        for host in self.job["plain"]:
+        for host in self.job["hosts"]:
             index += ["--trusted-host", host]
         command = [sys.executable, "-I", "-m", "pip", "--isolated", "--no-input", "--disable-pip-version-check"]
         command += ["--no-cache-dir", "--no-color", "--retries", "1", "--timeout", "15", "--proxy", self.proxy]

@@ -77,6 +77,8 @@ const CASES: Readonly<Record<SettingName, { good: readonly [string, unknown]; ba
     good: ['http://127.0.0.1:3141/root/+simple/', 'http://127.0.0.1:3141/root/+simple/'],
     bad: ['', 'pypi.org', 'ftp://a/', 'file:///etc', 'https://user:secret@a/', 'https://a/?b', 'https://a/#b'],
   },
+  PYEXEC_INDEX_CREDENTIALS: { good: ['u:p:q', 'u:p:q'], bad: ['u', ':p', 'u:', 'u:p\n'] },
+  PYEXEC_INDEX_CA_FILE: { good: ['/a.pem', '/a.pem'], bad: [] },
   PYEXEC_INDEX_HOSTS: { good: ['a.example, b.example:8443', ['a.example', 'b.example:8443']], bad: [] },
   PYEXEC_INDEX_PRIVATE: { good: ['true', true], bad: ['', 'on'] },
   PYEXEC_CONSTRAINTS_FILE: { good: ['/etc/constraints.txt', '/etc/constraints.txt'], bad: [] },

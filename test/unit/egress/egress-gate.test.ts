@@ -5,7 +5,8 @@ import { createServer as createHttpServer, type RequestListener } from 'node:htt
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { isPublicAddress, parseAuthority } from '../../../src/egress/destinations.ts';
-import { EgressGate, isReachable, type EgressAccess, type EgressRules } from '../../../src/egress/egress-gate.ts';
+import { isReachable, type EgressRules } from '../../../src/egress/dialling.ts';
+import { EgressGate, type EgressAccess } from '../../../src/egress/egress-gate.ts';
 
 const RULES = { allowsPrivateAddresses: true, bytesMax: 1 << 26, bytesSentMax: 1 << 26 };
 const closing: (() => void)[] = [];
@@ -132,6 +133,16 @@ describe('CONNECT', () => {
     expect(log).toMatchObject([{ verdict: 'refused' }]);
     expect(await isReachable(allowed[0] as never, { ...RULES, allowed, allowsPrivateAddresses: false })).toBe(false);
     expect(await isReachable(allowed[0] as never, { ...RULES, allowed })).toBe(true);
+  });
+
+  it('no tunnel to where the gate speaks TLS itself', async () => {
+    let connections = 0;
+    const upstream = await listen(createServer(() => (connections += 1)));
+    const { port, log } = await gateTo({ allowed: [{ host: '127.0.0.1', port: upstream, tls: {} }] });
+    const answer = await say(port, `CONNECT 127.0.0.1:${String(upstream)} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    expect(statusOf(answer)).toBe(403);
+    expect(connections).toBe(0);
+    expect(log).toMatchObject([{ verdict: 'refused' }]);
   });
 
   it('P19 an empty list allows nothing', async () => {

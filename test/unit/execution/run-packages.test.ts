@@ -15,7 +15,7 @@ const packages = (mode: 'off' | 'allow-list' | 'any' = 'any', allowed: readonly 
       policy: packagePolicy(mode, allowed),
       constraints: [],
       indexUrl: 'https://index.example/simple',
-      plainHosts: [],
+      indexHosts: [],
       packagesMax: 1,
       filesMax: 1,
       layerBytesMax: 1,
