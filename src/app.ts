@@ -185,7 +185,12 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
     },
   });
   const letGo = (layer: string) => warmLayers.forget(layer);
-  const layers = buildLayers(config, { daemon, host, logger, metrics, letGo });
+  const layers = buildLayers(config, {
+    ...{ daemon, host, logger, metrics, letGo },
+    installed: (packages) => {
+      audit.installed(packages);
+    },
+  });
   const imageStore = new ImageStore(daemon);
   const isAllowed = imageMatcher(config.PYEXEC_ALLOWED_IMAGES);
   const defaultReference = normalizeReference(config.PYEXEC_DEFAULT_IMAGE);

@@ -21,8 +21,19 @@ export interface Audit extends RunWitness {
   readonly recovered: (id: ExecutionId, outcome: Outcome | undefined) => void;
   readonly milestone: (milestone: ExecutionMilestone) => void;
   readonly refusedCaller: (refused: RefusedCaller) => void;
+  readonly installed: (packages: InstalledPackages) => void;
   /** Writes what waits. */
   close(): void;
+}
+
+/** A layer that was made: who asked for it first, and every line that is in it. */
+export interface InstalledPackages {
+  readonly layer: string;
+  readonly image: string;
+  readonly caller: string;
+  /** `name==version --hash=sha256:…` */
+  readonly lines: readonly string[];
+  readonly bytes: number;
 }
 
 /** @throws {ConfigError} when the log cannot be written. */
@@ -36,6 +47,7 @@ export function openAudit(config: Config, logger: Logger, metrics: Metrics): Aud
       recovered: nothing,
       milestone: nothing,
       refusedCaller: nothing,
+      installed: nothing,
       close: nothing,
     };
   }
@@ -67,6 +79,9 @@ export function openAudit(config: Config, logger: Logger, metrics: Metrics): Aud
     },
     refusedCaller: ({ reason, requestId, address, method, route }) => {
       record({ kind: 'refused', reason, address, request_id: requestId, method, route });
+    },
+    installed: ({ layer, image, caller, lines, bytes }) => {
+      record({ kind: 'installed', caller, layer, image, packages: lines, bytes });
     },
     close: () => {
       log.note({ kind: 'stopped' });

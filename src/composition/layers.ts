@@ -17,6 +17,7 @@ import type { DockerDaemon } from '../sandbox/docker-daemon.ts';
 import { LayerImages } from '../sandbox/layer-images.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { InstalledPackages } from './audit.ts';
 import { packageIndexAccess } from './package-index.ts';
 
 const MIB = 2 ** 20;
@@ -57,9 +58,11 @@ export function buildLayers(
     readonly metrics: Metrics;
     /** Ends the warm sandboxes of a layer. */
     readonly letGo: (layer: string) => Promise<void>;
+    /** Hears of every layer that was made. */
+    readonly installed: (packages: InstalledPackages) => void;
   },
 ): LayerStore {
-  const { daemon, host, letGo, logger, metrics } = parts;
+  const { daemon, host, installed, letGo, logger, metrics } = parts;
   const { index, allowed, url, hosts } = packageIndexAccess(config);
   const layerBytesMax = config.PYEXEC_LAYER_MAX_MB * MIB;
   const rules: EgressRules = {
@@ -174,6 +177,7 @@ export function buildLayers(
           break;
         case 'installed':
           logger.info({ ...event }, 'packages were installed');
+          installed(event);
           break;
         case 'evicted':
           logger.info({ layer: event.layer, bytes: event.bytes }, 'a layer made room');

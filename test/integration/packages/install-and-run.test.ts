@@ -2,12 +2,13 @@
  * Packages of an index reach a run that has no network: imported, found by their
  * metadata, run by their names, as if they had always been part of the image.
  */
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startLayerEngine, type LayerEngine } from '../../support/layers.ts';
 import { PackageIndex } from '../../support/package-index.ts';
+import { temporaryStateDirectory } from '../../support/state-directory.ts';
 import { wheel } from '../../support/wheels.ts';
 
 let index: PackageIndex;
@@ -99,6 +100,33 @@ print(os.access(os.path.dirname(greeter.__file__), os.W_OK))
     await expect(startLayerEngine(index, { PYEXEC_CONSTRAINTS_FILE: file })).rejects.toThrow(
       /PYEXEC_CONSTRAINTS_FILE: Line 1/,
     );
+  });
+
+  it('are in the audit log, each with its hash and who asked, once', async () => {
+    const state = temporaryStateDirectory();
+    try {
+      {
+        await using audited = await startLayerEngine(index, { PYEXEC_STATE_DIR: state.path });
+        for (let turn = 0; turn < 2; turn += 1) await audited.run('import greeter', { requirements: 'greeter' });
+      }
+      const folder = join(state.path, 'audit');
+      const entries = readdirSync(folder)
+        .filter((name) => name.endsWith('.jsonl'))
+        .flatMap((name) => readFileSync(join(folder, name), 'utf8').trim().split('\n'))
+        .map((line) => JSON.parse(line) as Record<string, unknown>)
+        .filter(({ kind }) => kind === 'installed');
+      expect(entries).toMatchObject([
+        {
+          caller: 'anonymous',
+          packages: [
+            expect.stringMatching(/^greeter==1\.2 --hash=sha256:[0-9a-f]{64}$/),
+            expect.stringMatching(/^parts==1\.0 --hash=sha256:[0-9a-f]{64}$/),
+          ],
+        },
+      ]);
+    } finally {
+      state.remove();
+    }
   });
 
   it('are none when a marker says so', async () => {
