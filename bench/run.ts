@@ -339,6 +339,24 @@ async function rest(): Promise<void> {
   );
 }
 
+/** One program, many inputs: what judges do. */
+async function inputs(): Promise<void> {
+  say('one program, 200 inputs ...');
+  await using service = await Service.start({ PYEXEC_POOL_SIZE: '2' });
+  const list = Array.from({ length: 200 }, (_, index) => ({ stdin: `${String(index)}\n` }));
+  const rates: number[] = [];
+  for (let round = 0; round < (isQuick ? 3 : 10); round += 1) {
+    await service.whenPoolIsFull();
+    const started = performance.now();
+    const { result } = await service.exec({ code: 'print(input())\n', inputs: list });
+    rates.push((list.length / (performance.now() - started)) * 1000);
+    const results = result['results'] as { stdout: string }[];
+    if (results.some(({ stdout }, index) => stdout !== list[index]?.stdin))
+      throw new Error('an input was answered wrongly');
+  }
+  judge('inputs of one program, per second', summarize(rates).p50, '>=', 150);
+}
+
 function report(): void {
   const rows = Object.entries(figures).map(([name, { samples, p50, p95, p99 }]) =>
     [
@@ -362,7 +380,21 @@ function report(): void {
   writeFileSync(`${folder}latency.svg`, latencyChart(figures));
 }
 
-const PARTS = { latency, gvisor, preimports, packages, throughput, streaming, upload, burst, queue, store, pool, rest };
+const PARTS = {
+  latency,
+  gvisor,
+  preimports,
+  packages,
+  inputs,
+  throughput,
+  streaming,
+  upload,
+  burst,
+  queue,
+  store,
+  pool,
+  rest,
+};
 const names = only ?? Object.keys(PARTS);
 const unknown = names.filter((name) => !Object.hasOwn(PARTS, name));
 if (unknown.length > 0) {

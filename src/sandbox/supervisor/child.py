@@ -230,10 +230,10 @@ class Child:
             self.fail(problem)
 
     def fork_for_inputs(self):
-        """Forks a process whenever PID 1 asks; returns in each of them, never in this one.
+        """Gives PID 1 a process for each input; returns in each of them, never in this one.
 
-        A fork from here has no frame of ours below it either. The process in the middle ends
-        at once, so that the program is PID 1's own child.
+        A fork from here has no frame of ours below it either. The next process is forked as soon as
+        everything of the input before has ended, while PID 1 restores the files, and waits for its pipes.
         """
         import _socket
 
@@ -242,32 +242,57 @@ class Child:
         control = _socket.socket(fileno=GO_DESCRIPTOR)
         # Descriptors come with what is said next, which must not be read with what was said before.
         control.send(b"s")
-        while True:
+        spare, pid, middle = self.fork_spare(_socket)
+        while spare:
             asked, passed, _, _ = control.recvmsg(1, 64)
             if not asked:
                 os._exit(0)
             if asked == b"K":
-                control.send(b"k" if self.end_all_others() else b"?")
+                is_alone = self.end_all_others()
+                control.send(b"k" if is_alone else b"?")
+                if is_alone:
+                    spare, pid, middle = self.fork_spare(_socket)
                 continue
-            rights = passed[0][2]
-            descriptors = [int.from_bytes(rights[at : at + 4], sys.byteorder) for at in (0, 4, 8, 12)]
+            descriptors = self.descriptors_of(passed)
             if self.scheduling() != scheduling:
-                control.send(bytes(5))
-                continue
-            middle = os.fork()
-            if middle:
-                os.waitpid(middle, 0)
-                control.send(b"d")
-                for descriptor in descriptors:
-                    os.close(descriptor)
-                continue
-            pid = os.fork()
-            if pid:
+                control.send(bytes(4))
+            else:
+                spare.sendmsg([b"F"], passed)
                 control.send(pid.to_bytes(4, "big"))
-                os._exit(0)
-            control.detach()
-            self.take_input(descriptors)
-            return
+            spare.close()
+            for descriptor in descriptors:
+                os.close(descriptor)
+            os.waitpid(middle, 0)
+        control.detach()
+
+    def fork_spare(self, _socket):
+        """A process that waits for the pipes of an input: (socket to it, its pid, the pid of one between the two).
+
+        In that process, once it has its pipes: nothing but None. The one in the middle ends at once, so that
+        the program is PID 1's own child.
+        """
+        ours, theirs = (_socket.socket(fileno=descriptor) for descriptor in socket_pair())
+        middle = os.fork()
+        if middle:
+            theirs.close()
+            return ours, int.from_bytes(ours.recv(4), "big"), middle
+        pid = os.fork()
+        if pid:
+            theirs.send(pid.to_bytes(4, "big"))
+            os._exit(0)
+        ours.close()
+        self.begin_input()
+        asked, passed, _, _ = theirs.recvmsg(1, 64)
+        if not asked:
+            os._exit(0)
+        theirs.detach()
+        self.take_input(self.descriptors_of(passed))
+        return None, None, None
+
+    @staticmethod
+    def descriptors_of(passed):
+        rights = passed[0][2]
+        return [int.from_bytes(rights[at : at + 4], sys.byteorder) for at in (0, 4, 8, 12)]
 
     @staticmethod
     def scheduling():
@@ -286,9 +311,22 @@ class Child:
             time.sleep(0.0005)
         return False
 
+    def begin_input(self):
+        """In the process of the next input, while nothing else runs."""
+        os.setsid()
+        set_dumpable(1)
+        try:
+            descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+            os.write(descriptor, b"1000")
+            os.close(descriptor)
+        except OSError:
+            pass
+        numbers = sys.modules.get("numpy.random")
+        if numbers is not None:
+            numbers.seed()
+
     def take_input(self, descriptors):
         """In the process of an input: the descriptors are where a single program's child has them."""
-        os.setsid()
         # Another input may have changed them under a runtime without our filter.
         self.limits = {}
         stdin, stdout, stderr, go = descriptors
@@ -297,15 +335,6 @@ class Child:
         os.dup2(go, GO_DESCRIPTOR, inheritable=False)
         os.dup2(stdin, GO_DESCRIPTOR + 1, inheritable=False)
         os.closerange(GO_DESCRIPTOR + 3, 256)
-        set_dumpable(1)
-        try:
-            with open("/proc/self/oom_score_adj", "w") as file:
-                file.write("1000")
-        except OSError:
-            pass
-        numbers = sys.modules.get("numpy.random")
-        if numbers is not None:
-            numbers.seed()
 
     def hear(self, size):
         """The next bytes of what PID 1 says; what comes with them is kept for the next call."""

@@ -65,8 +65,7 @@ class Template:
             self.socket.sendmsg([b"F"], [self.rights + (rights,)])
         except OSError:
             raise Damaged("an input ended the process its successors come from")
-        answer = self.answer(5)
-        pid = int.from_bytes(answer[:4], "big")
+        pid = int.from_bytes(self.answer(4), "big")
         if not pid:
             raise Damaged("an input changed the priority of the sandbox")
         return pid
@@ -94,7 +93,10 @@ class Template:
                 if descriptor == WAKE_READ:
                     os.read(WAKE_READ, 4096)
                     continue
-                part = self.socket.recv(size - len(data))
+                try:
+                    part = self.socket.recv(size - len(data))
+                except OSError:
+                    part = b""
                 if not part:
                     raise Damaged("an input ended the process its successors come from")
                 data += part
@@ -110,10 +112,11 @@ def sweep():
             empty(place)
     for kind, remove in (("shm", LIBC.shmctl), ("msg", LIBC.msgctl), ("sem", lambda i, c, n: LIBC.semctl(i, 0, c, n))):
         try:
-            with open("/proc/sysvipc/" + kind) as file:
-                lines = file.read().splitlines()[1:]
+            descriptor = os.open("/proc/sysvipc/" + kind, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             continue
+        with open(descriptor, "rb", buffering=0) as file:
+            lines = file.readall().splitlines()[1:]
         for line in lines:
             remove(int(line.split()[1]), 0, None)
 
