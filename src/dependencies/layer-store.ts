@@ -133,6 +133,7 @@ export class LayerStore {
   readonly #places: BuildPlaces;
   readonly #closing = new AbortController();
   #clock = 0;
+  #sealing = 0;
 
   constructor(options: LayerStoreOptions) {
     this.#options = options;
@@ -243,7 +244,9 @@ export class LayerStore {
         const code = error instanceof ServiceError ? error.code : 'internal';
         this.#options.observe({ kind: 'failed', code, caller });
         if (error instanceof ServiceError && code !== 'shutting_down' && code !== 'queue_full') {
-          this.#refused.set(request, { error, until: performance.now() + REFUSAL_REMEMBERED_MS });
+          // No longer than its callers are told to wait before they try again.
+          const rememberedMs = Math.min(REFUSAL_REMEMBERED_MS, (error.retryAfterSeconds ?? Infinity) * 1000);
+          this.#refused.set(request, { error, until: performance.now() + rememberedMs });
           this.#forgetOld();
         }
         throw error;
@@ -354,6 +357,7 @@ export class LayerStore {
       [LAYER_LABEL.packages]: packages.join(' '),
       [LAYER_LABEL.bytes]: String(tree.contentBytes),
     };
+    this.#sealing += 1;
     try {
       const imageId = await this.#options.images.seal({
         key,
@@ -369,7 +373,14 @@ export class LayerStore {
       this.#layers.set(key, layer);
       await this.#evict();
       layer.users -= 1;
+    } catch (error) {
+      // The daemon may have made it although its answer never came.
+      await this.#options.images.remove(key).catch(() => false);
+      // What a failed build left; not beside another, whose images have no name yet.
+      if (this.#sealing === 1) await this.#options.images.sweep().catch(() => undefined);
+      throw error;
     } finally {
+      this.#sealing -= 1;
       await tree.dispose();
     }
     this.#options.observe({ kind: 'phase', phase: 'seal', durationMs: performance.now() - started });

@@ -11,7 +11,8 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { Project } from '../domain/project.ts';
-import type { DockerDaemon } from './docker-daemon.ts';
+import { ServiceError } from '../domain/errors.ts';
+import { DaemonError, type DockerDaemon } from './docker-daemon.ts';
 
 const REPOSITORY = 'pyexec-layer';
 const INSTANCE_LABEL = 'pyexec.layer.instance';
@@ -51,7 +52,8 @@ export class LayerImages {
   /**
    * Makes base and tree one image.
    * @returns the image id.
-   * @throws {Error} when the tree holds anything outside its folder; {DaemonError} when the daemon does not build it.
+   * @throws {Error} when the tree holds anything outside its folder; {ServiceError} sandbox_unavailable when the
+   *   daemon does not build it.
    */
   async seal(layer: {
     readonly key: string;
@@ -81,7 +83,14 @@ export class LayerImages {
       })(),
     );
     signal.addEventListener('abort', () => context.destroy(), { once: true });
-    return this.#daemon.buildImage(context, { name: this.#nameOf(key), dockerfile: DOCKERFILE, labels });
+    try {
+      return await this.#daemon.buildImage(context, { name: this.#nameOf(key), dockerfile: DOCKERFILE, labels });
+    } catch (cause) {
+      if (!(cause instanceof DaemonError)) throw cause;
+      throw new ServiceError('sandbox_unavailable', 'The container engine did not store the packages.', { cause });
+    } finally {
+      context.destroy();
+    }
   }
 
   async list(): Promise<readonly { readonly id: string; readonly labels: Readonly<Record<string, string>> }[]> {

@@ -24,7 +24,8 @@ export type ProxiedCall =
   | 'inspect'
   | 'kill'
   | 'remove'
-  | 'list';
+  | 'list'
+  | 'build';
 
 /** `lost`: the call is carried out and its answer never comes. `garbage`: an answer that looks like success. */
 export type Fault = 404 | 409 | 500 | 'garbage' | 'eof' | 'lost' | 'hang';
@@ -41,6 +42,7 @@ const CALLS: readonly (readonly [ProxiedCall, RegExp])[] = [
   ['start', /^POST \/containers\/[^/]+\/start/],
   ['kill', /^POST \/containers\/[^/]+\/kill/],
   ['inspect', /^GET \/containers\/[^/]+\/json/],
+  ['build', /^POST \/build/],
   ['remove', /^DELETE \/containers\/[^/?]+/],
 ];
 

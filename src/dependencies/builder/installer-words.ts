@@ -8,7 +8,7 @@ import { ServiceError } from '../../domain/errors.ts';
 
 const DETAIL_CHARACTERS = 500;
 const UNREACHABLE =
-  /Max retries exceeded|Connection broken|connection broken by|Read timed out|ConnectTimeout|ProxyError|Tunnel connection failed|NewConnectionError|HTTP error 5\d\d|5\d\d Server Error|5\d\d Bad Gateway|IncompleteRead|SSLError|CERTIFICATE_VERIFY_FAILED|too many 5\d\d error responses/;
+  /Max retries exceeded|Connection broken|connection broken by|Read timed out|ConnectTimeout|ProxyError|Tunnel connection failed|NewConnectionError|HTTP error 5\d\d|5\d\d Server Error|5\d\d Bad Gateway|IncompleteRead|Exceeded \d+ redirects|SSLError|CERTIFICATE_VERIFY_FAILED|too many 5\d\d error responses/;
 
 /** Why no set of packages was found. */
 export function resolutionFailure(text: string, indexFailed: boolean): ServiceError {

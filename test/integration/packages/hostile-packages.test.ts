@@ -3,13 +3,24 @@
  * loopback, the wheels are made by the test, the builder and the run are real.
  */
 import { createHash } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
+import { deflateSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startLayerEngine, type LayerEngine } from '../../support/layers.ts';
 import { PackageIndex } from '../../support/package-index.ts';
 import { wheel, zip } from '../../support/wheels.ts';
 
 const MIB = 1 << 20;
+/** Writes for as long as somebody reads. */
+function flood(response: ServerResponse): void {
+  const write = () => {
+    while (!response.destroyed && response.write(Buffer.alloc(65_536, 'a')));
+    response.once('drain', write);
+  };
+  response.on('error', () => undefined).setHeader('content-type', 'text/html');
+  write();
+}
 let index: PackageIndex;
 let engine: LayerEngine;
 beforeAll(async () => {
@@ -136,6 +147,42 @@ print(subprocess.run([sys.executable, "-c", "import sys; print(hasattr(sys, 'hoo
     expect(execution.stdout).toMatch(/^False \[(?:'__pycache__', )?'hooks\.py'\] 1\nFalse\n$/);
   });
 
+  it('D05 nor are hooks that a wheel puts there by another way, or as machine code', async () => {
+    const mark = 'import sys; sys.hooked = True\n';
+    index.add(
+      wheel({
+        name: 'detour',
+        files: { 'detour.py': '', 'sitecustomize.cpython-313-x86_64-linux-gnu.so': mark },
+        members: [
+          { name: 'detour-1.0.data/purelib/evil.pth', content: mark },
+          { name: 'detour-1.0.data/platlib/usercustomize.py', content: mark },
+          { name: 'detour-1.0.data/data/evil2.pth', content: mark },
+        ],
+      }),
+    );
+    const program = `
+import detour, os, subprocess, sys
+names = os.listdir(os.path.dirname(detour.__file__))
+print(hasattr(sys, "hooked"), [name for name in names if name.endswith(".pth") or "customize" in name])
+print(subprocess.run([sys.executable, "-c", "import sys; print(hasattr(sys, 'hooked'))"], capture_output=True, text=True).stdout.strip())
+`;
+    expect(await install('detour', program)).toMatchObject({ stdout: 'False []\nFalse\n', stderr: '' });
+  });
+
+  it('a wheel that is none, is somebody else’s, or has names no project may have, is refused', async () => {
+    const content = Buffer.from('not a zip');
+    const sha256 = createHash('sha256').update(content).digest('hex');
+    index.add(
+      { name: 'garbage', filename: 'garbage-1.0-py3-none-any.whl', content, sha256 },
+      { ...wheel({ name: 'somebody' }), name: 'borrowed', filename: 'borrowed-1.0-py3-none-any.whl' },
+      wheel({ name: 'control', files: { 'a\nb.py': '' } }),
+      wheel({ name: 'deep', files: { [`${'d/'.repeat(200)}x.py`]: '' } }),
+    );
+    for (const name of ['garbage', 'borrowed']) expect((await failure(name)).code, name).toBe('resolution_failed');
+    for (const name of ['control', 'deep']) expect((await failure(name)).code, name).toBe('installation_failed');
+    await works();
+  });
+
   it('commands of a package stand for none of the system', async () => {
     index.add(
       wheel({
@@ -248,6 +295,41 @@ describe('an index that', () => {
     } finally {
       index.misbehave = () => false;
     }
+  });
+
+  it.each<[string, string, (response: ServerResponse) => void]>([
+    [
+      'sends pages in a circle',
+      'index_unreachable',
+      (response) => response.writeHead(302, { location: '/simple/fine/' }).end(),
+    ],
+    ['speaks nonsense', 'index_unreachable', (response) => response.socket?.end('\0\x01junk\r\n\r\n')],
+    [
+      'sends a head without end',
+      'index_unreachable',
+      (response) => response.socket?.end(`HTTP/1.1 200 OK\r\nx: ${'a'.repeat(100_000)}\r\n\r\n`),
+    ],
+    ['never stops', 'layer_too_large', flood],
+    [
+      'packs a page a thousand times smaller',
+      'layer_too_large',
+      (response) => {
+        response.writeHead(200, { 'content-type': 'text/html', 'content-encoding': 'deflate' });
+        response.end(deflateSync(Buffer.alloc(900 * MIB, 'a')));
+      },
+    ],
+  ])('D07 %s', async (what, code, answer) => {
+    index.misbehave = (_request, response) => {
+      answer(response);
+      return true;
+    };
+    try {
+      // A version of its own: what failed is remembered for a while.
+      expect((await failure(`fine>=0.${String(what.length)}`)).code).toBe(code);
+    } finally {
+      index.misbehave = () => false;
+    }
+    await works();
   });
 
   it('D07 hangs: the installation ends in time', async () => {

@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { expect, it } from 'vitest';
 import { containersOf, docker, until, untilGone } from '../../support/docker-containers.ts';
+import { DockerSocketProxy } from '../../support/docker-socket-proxy.ts';
 import { layersOf, removeLayers, startLayerEngine, type LayerEngine } from '../../support/layers.ts';
 import { PackageIndex } from '../../support/package-index.ts';
 import { ServiceProcess } from '../../support/service-process.ts';
@@ -118,6 +119,25 @@ it('layers survive a restart, with what was resolved', async () => {
   expect(index.requests.length).toBe(asked);
   expect(await metric(second, 'pyexec_layers_total{result="found"}')).toBe(1);
 });
+
+it.each([500, 'eof', 'lost'] as const)(
+  'a layer the daemon does not store (%s) leaves nothing, and is made again',
+  async (fault) => {
+    await using index = await PackageIndex.open(wheel({ name: 'fine' }));
+    await using proxy = await DockerSocketProxy.start();
+    await using engine = await startLayerEngine(index, { PYEXEC_DOCKER_SOCKET: proxy.socketPath });
+    proxy.fail('build', fault, 1);
+    const failed = await engine.run(importing('fine'), { requirements: 'fine' });
+    expect(failed.outcome).toMatchObject({ kind: 'infrastructure_error', code: 'sandbox_unavailable' });
+    expect(await layersOf(engine.instance)).toEqual([]);
+    // Not before the time that callers are told to wait.
+    await until(
+      'it is made',
+      async () => (await engine.run(importing('fine'), { requirements: 'fine' })).stdout === '1.0\n',
+    );
+    expect(await named(engine.instance)).toHaveLength(1);
+  },
+);
 
 it('D12 a server killed while it installs leaves nothing, and the next one installs anew', async () => {
   const instance = `test-${randomUUID()}`;
