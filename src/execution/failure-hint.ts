@@ -37,6 +37,9 @@ export function failureHint(outcome: Outcome, stderr: string, plan: RunPlan): st
 
 function exitHint(stderr: string, plan: RunPlan): string | undefined {
   const missing = /ModuleNotFoundError: No module named '([^']{1,100})'/.exec(stderr)?.[1];
+  if (missing === 'IPython' || missing?.startsWith('IPython.')) {
+    return 'IPython is not in the image. display() is there without an import, and figures are shown by plt.show().';
+  }
   if (missing !== undefined) {
     const name = packageOf(missing.split('.')[0] ?? missing);
     const called = name === missing ? '' : ` (on the index: ${name})`;

@@ -20,18 +20,20 @@ export function displayOf(payload: Buffer): Display | undefined {
   if (!parts) return undefined;
   const data: Record<string, unknown> = {};
   let metadata: unknown;
+  let isCut = payload[0] === 1;
   for (const [name, body] of parts) {
     if (name === 'metadata') metadata = jsonOf(body);
     else if (NAME.test(name) && !Object.hasOwn(data, name)) {
       const value = valueOf(name, body);
       if (value !== undefined) data[name] = value;
+      else if (isJson(name) && body.length > JSON_BYTES_MAX) isCut = true;
     }
   }
   if (Object.keys(data).length === 0) return undefined;
   return {
     data,
     ...(isObject(metadata) ? { metadata } : {}),
-    ...(payload[0] === 1 ? { truncated: true as const } : {}),
+    ...(isCut ? { truncated: true as const } : {}),
   };
 }
 
@@ -52,11 +54,13 @@ function partsOf(payload: Buffer): readonly (readonly [string, Buffer])[] | unde
 }
 
 function valueOf(name: string, body: Buffer): unknown {
-  if (name === 'application/json' || name.endsWith('+json')) return jsonOf(body);
+  if (isJson(name)) return jsonOf(body);
   const isText = name.startsWith('text/') || name.endsWith('+xml') || name === 'application/javascript';
   if (!isText) return body.toString('base64');
   return isUtf8(body) ? body.toString('utf8') : undefined;
 }
+
+const isJson = (name: string) => name === 'application/json' || name.endsWith('+json');
 
 function jsonOf(body: Buffer): unknown {
   if (body.length > JSON_BYTES_MAX || !isUtf8(body) || isDeep(body)) return undefined;

@@ -31,6 +31,7 @@ USUAL_BYTES = 1 << 14
 LIMITS_OF_RUNS = (resource.RLIMIT_CPU, resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE)
 LAYOUT_FIELDS = (26, 27, 45, 46, 47)
 STACK_FIELD = 28
+RECURSIVE_CALLS = 4
 # Touches the pages a first program needs, while nobody waits.
 EXERCISE = """
 import keyword as k
@@ -176,15 +177,10 @@ class Child:
     def become_interactive(self):
         child = self
 
-        class OpenedEntry:
+        class Beginning:
             @staticmethod
             def from_param(_):
-                return ctypes.c_void_p(child.wait_for_program())
-
-        class EntryName:
-            @staticmethod
-            def from_param(_):
-                return ctypes.c_char_p(child.entry_name)
+                return ctypes.py_object(child.wait_for_program())
 
         class ExitStatus:
             @staticmethod
@@ -194,9 +190,13 @@ class Child:
         api = ctypes.PyDLL(None)
         leave = api.Py_Exit
         leave.argtypes = [ExitStatus]
-        run = api.PyRun_AnyFileExFlags
-        run.argtypes = [OpenedEntry, EntryName, ctypes.c_int, ctypes.c_void_p]
-        run.restype = leave
+        self.run_file = api.PyRun_AnyFileExFlags
+        self.run_file.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p]
+        self.run_file.restype = leave
+        self.second_main = SecondMain(api)
+        begin = api.PyObject_CallObject
+        begin.argtypes = [Beginning, ctypes.c_void_p]
+        begin.restype = ctypes.py_object
         self.open_file = api.fopen
         self.open_file.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
         self.open_file.restype = ctypes.c_void_p
@@ -212,10 +212,10 @@ class Child:
         self.raise_address = ctypes.cast(api["raise"], ctypes.c_void_p)
         self.interactive_hook = getattr(sys, "__interactivehook__", None)
         os.environ["PYTHONINSPECT"] = "1"
-        sys.__interactivehook__ = _functools.partial(run, None, None, 1, None)
+        sys.__interactivehook__ = _functools.partial(begin, None, None)
 
     def wait_for_program(self):
-        """Waits, becomes what the program expects, returns its opened file (a FILE pointer)."""
+        """Waits, becomes what the program expects, returns what C is to call to run it."""
         try:
             self.told = b""
             os.umask(0o022)
@@ -360,13 +360,14 @@ class Child:
         entry = program["entry"]
         absolute = os.path.join(WORK, entry)
         folder = os.path.dirname(os.path.realpath(absolute) if program["has_links"] else absolute)
-        start = b"" if program["fresh"] else self.start_of(absolute)
-        if (
-            program["fresh"]
-            or self.terminal is None
-            or self.is_archive(absolute, start)
-            or self.preimports.could_differ(folder)
-        ):
+        self.forget_importers()
+        start = b""
+        is_script = program["is_script"] and not program["fresh"]
+        if is_script:
+            start = self.start_of(absolute)
+            is_script = not self.is_archive(absolute, start)
+        must_be_fresh = program["fresh"] or not (is_script or self.second_main.is_there)
+        if must_be_fresh or self.terminal is None or self.preimports.could_differ(folder):
             _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
             _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
             self.wait_for_go()
@@ -375,15 +376,17 @@ class Child:
         os.environ.update(program["environment"])
         if "TZ" in program["environment"]:
             time.tzset()
-        self.entry_name = os.fsencode(absolute)
-        opened = self.open_file(self.entry_name, b"rb")
-        if not opened:
-            raise OSError("cannot open %s" % entry)
+        self.program_pid = os.getpid()
+        self.script_path = absolute if is_script else None
+        if is_script:
+            begin = self.script(absolute)
+            sys.argv = [entry] + program["args"]
+            if hasattr(sys, "orig_argv"):
+                sys.orig_argv = ["python3", entry] + program["args"]
+            sys.path[0] = folder
+        else:
+            begin = self.second_main.prepare(program, self.note_exception)
         self.show_in_proc(program)
-        sys.argv = [entry] + program["args"]
-        if hasattr(sys, "orig_argv"):
-            sys.orig_argv = ["python3", entry] + program["args"]
-        sys.path[0] = folder
         if self.interactive_hook is None:
             del sys.__interactivehook__
         else:
@@ -393,15 +396,28 @@ class Child:
             del main[name]
         for name in [name for name in sys.modules if name not in self.preimports.modules]:
             del sys.modules[name]
-        # The calls of the hook and of the function in it count as depth of recursion; the program begins at none.
-        self.leave_recursive_call()
-        self.leave_recursive_call()
-        self.watch = DisplayWatch(start) if program["displays"] else None
+        # What lies in C between here and main counts as depth of recursion; the program begins at none.
+        for _ in range(RECURSIVE_CALLS):
+            self.leave_recursive_call()
+        if program["displays"]:
+            if not is_script and os.path.isfile(main_file(program)):
+                start = self.start_of(main_file(program))
+            self.watch = DisplayWatch(start)
+        else:
+            self.watch = None
         self.wait_for_go()
         self.preimports.renew()
-        if program["last_value"]:
+        if program["last_value"] and is_script:
             self.run_for_the_last_value(absolute)
-        return opened
+        return begin
+
+    def script(self, path):
+        """What C is to call to run the file."""
+        name = os.fsencode(path)
+        opened = self.open_file(name, b"rb")
+        if not opened:
+            raise OSError("cannot open %s" % path)
+        return _functools.partial(self.run_file, opened, name, 1, None)
 
     def read_layout(self):
         """Remembers where the kernel says that code, data, heap and stack begin."""
@@ -433,6 +449,10 @@ class Child:
         except OSError:
             pass
 
+    def forget_importers(self):
+        for known in [known for known in sys.path_importer_cache if known not in self.preimports.importer_paths]:
+            del sys.path_importer_cache[known]
+
     @staticmethod
     def start_of(path):
         """The file's first bytes; all of a usual one. A large buffer would be a mapping made and unmade."""
@@ -449,8 +469,6 @@ class Child:
         zipimport would look for the end of a central directory; where the whole file is known
         not to have one, it is not asked.
         """
-        for known in [known for known in sys.path_importer_cache if known not in self.preimports.importer_paths]:
-            del sys.path_importer_cache[known]
         if len(sys.path_hooks) == 2 and len(start) < SEARCHED_BYTES and b"PK\5\6" not in start:
             sys.path_importer_cache[path] = None
             return False
@@ -533,11 +551,14 @@ class Child:
 
     def note_exception(self):
         """Which exception ended the program, and at which line of its own file. Best effort."""
+        if os.getpid() != self.program_pid:
+            # A process it forked.
+            return
         try:
             problem = sys.last_value
             line = problem.lineno or 0 if isinstance(problem, SyntaxError) else 0
             traceback = sys.last_traceback
-            name = os.fsdecode(self.entry_name)
+            name = self.script_path or sys.modules["__main__"].__file__
             while traceback is not None:
                 if traceback.tb_frame.f_code.co_filename == name:
                     line = traceback.tb_lineno
@@ -569,7 +590,8 @@ class Child:
         CPython's main ends such a process by raising SIGINT against itself once the
         interpreter is finalised, and with a status of its own where that is blocked.
         """
-        self.notes[ENDING_NOTE] = 1
+        if os.getpid() == self.program_pid:
+            self.notes[ENDING_NOTE] = 1
         if result == 0:
             return 0
         self.note_exception()

@@ -2,18 +2,67 @@
 
 A program that never imports a plotting library and never says `display(` runs none
 of this but one comparison an import. rich_output.py, which does the showing, is
-compiled only when it is needed. Runs in the child; the two constants are PID 1's too.
+compiled only when it is needed. Runs in the child, and in interpreters that
+multiprocessing starts; the two constants are PID 1's too.
 """
+
+import os
+import sys
 
 DISPLAY_ADDRESS = b"\0pyexec-display"
 DISPLAY_BYTES_MAX = 4 << 20
 WATCHED_MODULES = frozenset(
     ("matplotlib.backend_bases", "matplotlib.pyplot", "PIL.ImageShow", "IPython.core.display_functions")
 )
-# As much of the program's file as is searched for a call of `display`.
+# Where multiprocessing says what a new interpreter is to do before it begins.
+SPAWN_MODULE = "multiprocessing.spawn"
+# As much of a file of the program as is searched for a call of `display`.
 SEARCHED_BYTES = 1 << 20
+# What a new interpreter runs; nothing of it is worth failing for.
+SPAWNED = """
+try:
+    import marshal
+    DISPLAY_WATCH = marshal.loads(WATCH)
+    exec(DISPLAY_WATCH)
+    DisplayWatch(START)
+except Exception:
+    pass
+"""
 # Frames of importlib, which this then looks like, are left out of tracebacks of failed imports.
 IMPORTLIB_FILE = "<frozen importlib._bootstrap_external>"
+
+
+def main_file(program):
+    """Where a module or a folder has the code it begins with, as far as a name tells; an archive is its own."""
+    place = WORK + "/" + (program["module"].replace(".", "/") or program["entry"])
+    for path in (place + ".py", place + "/__main__.py") if program["module"] else (place + "/__main__.py",):
+        if os.path.isfile(path):
+            return path
+    return place
+
+
+def disguised(function, original):
+    """Makes it look like the one it replaces; in tracebacks like a part of importlib."""
+    for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
+        setattr(function, attribute, getattr(original, attribute))
+    function.__code__ = function.__code__.replace(co_filename=IMPORTLIB_FILE)
+    return function
+
+
+class Errand:
+    """Becomes, where it is unpickled, a watch like the one here."""
+
+    def __init__(self, provides_display):
+        start = b"display(" if provides_display else b""
+        self.told = {"START": start, "WORK": WORK, "RICH_OUTPUT": RICH_OUTPUT}
+
+    def __reduce__(self):
+        import marshal
+
+        watch = DISPLAY_WATCH
+        if isinstance(watch, str):
+            watch = compile(watch, IMPORTLIB_FILE, "exec")
+        return exec, (SPAWNED, dict(self.told, WATCH=marshal.dumps(watch)))
 
 
 class DisplayWatch:
@@ -21,17 +70,21 @@ class DisplayWatch:
 
     def __init__(self, start):
         self.namespace = None
+        self.provides_display = False
         self.watch_imports()
-        if b"display(" in start:
-            self.provide_display()
+        self.search(start)
         for name in WATCHED_MODULES.intersection(sys.modules):
             self.rich_output("watch")(sys.modules[name])
+        if SPAWN_MODULE in sys.modules:
+            self.reach_spawned(sys.modules[SPAWN_MODULE])
 
     def rich_output(self, name):
         """A function of rich_output.py."""
         if self.namespace is None:
-            self.namespace = {"ADDRESS": DISPLAY_ADDRESS, "BYTES_MAX": DISPLAY_BYTES_MAX, "__name__": "rich_output"}
-            exec(compile(RICH_OUTPUT, IMPORTLIB_FILE, "exec"), self.namespace)
+            namespace = {"ADDRESS": DISPLAY_ADDRESS, "BYTES_MAX": DISPLAY_BYTES_MAX, "__name__": "rich_output"}
+            exec(compile(RICH_OUTPUT, IMPORTLIB_FILE, "exec"), namespace)
+            # Whole; another thread may have been first.
+            self.namespace = self.namespace or namespace
         return self.namespace[name]
 
     def watch_imports(self):
@@ -41,20 +94,62 @@ class DisplayWatch:
 
         def find_spec(cls, fullname, path=None, target=None):
             spec = find(cls, fullname, path, target)
-            if fullname in WATCHED_MODULES and spec is not None and spec.loader is not None:
-                watch.rich_output("watch_spec")(spec)
+            if spec is not None and spec.loader is not None:
+                if fullname in WATCHED_MODULES:
+                    watch.after_execution(spec, watch.rich_output("watch"))
+                elif fullname == SPAWN_MODULE:
+                    watch.after_execution(spec, watch.reach_spawned)
+                elif spec.origin and spec.origin.startswith(WORK):
+                    watch.search_file(spec.origin)
             return spec
 
-        for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
-            setattr(find_spec, attribute, getattr(find, attribute))
-        find_spec.__code__ = find_spec.__code__.replace(co_filename=IMPORTLIB_FILE)
-        finder.find_spec = classmethod(find_spec)
+        finder.find_spec = classmethod(disguised(find_spec, find))
+
+    @staticmethod
+    def after_execution(spec, watch):
+        """Has the module watched as soon as it has been executed; its loader is as before then."""
+        loader = spec.loader
+        execute = loader.exec_module
+
+        def exec_module(module):
+            del loader.exec_module
+            execute(module)
+            watch(module)
+
+        loader.exec_module = disguised(exec_module, execute)
+
+    def reach_spawned(self, spawn):
+        """New interpreters of multiprocessing are told to watch, by what they are told anyway: no argument, no file."""
+        prepare = spawn.get_preparation_data
+        watch = self
+
+        def get_preparation_data(name):
+            data = prepare(name)
+            data["displays"] = Errand(watch.provides_display)
+            return data
+
+        spawn.get_preparation_data = disguised(get_preparation_data, prepare)
+
+    def search(self, source):
+        """Has `display` provided when this, a file of the program, says that it is called."""
+        if not self.provides_display and b"display(" in source:
+            self.provides_display = True
+            self.provide_display()
+
+    def search_file(self, path):
+        if not self.provides_display:
+            try:
+                with open(path, "rb") as file:
+                    self.search(file.read(SEARCHED_BYTES))
+            except OSError:
+                # Python will say so.
+                pass
 
     def provide_display(self):
         """As in a notebook, `display` is there without an import; where it is never named, it is not there either."""
 
         def display(*objects, **options):
-            self.rich_output("display")(*objects, **options)
+            return self.rich_output("display")(*objects, **options)
 
         sys.modules["builtins"].display = display
 

@@ -10,7 +10,9 @@ import _socket
 import os
 import select
 
-CLIENTS_MAX = 8
+CLIENTS_MAX = 16
+# Of messages that are not complete, of all clients together.
+INCOMPLETE_BYTES_MAX = 32 << 20
 DISPLAY_READ_BYTES = 1 << 18
 PARTS_MAX = 16
 # The first byte of a message: whether something was left out of it.
@@ -49,7 +51,10 @@ class Displays:
         self.epoll = select.epoll()
         self.epoll.register(self.listener.fileno(), select.EPOLLIN)
         self.descriptor = self.epoll.fileno()
+        # What each has sent of a message that is not complete. Those without one that were heard are idle, oldest first.
         self.clients = {}
+        self.idle = {}
+        self.is_listening = True
         self.omitted = 0
 
     def begin(self, run, wish):
@@ -71,19 +76,31 @@ class Displays:
                 self.accept()
 
     def accept(self):
+        if len(self.clients) >= CLIENTS_MAX:
+            if not self.idle:
+                # Who is connected has not been heard yet; the next one waits.
+                self.epoll.unregister(self.listener.fileno())
+                self.is_listening = False
+                return
+            # It connects anew when it has something to show.
+            self.drop(next(iter(self.idle)))
         try:
             descriptor, _ = self.listener._accept()
         except OSError:
-            return
-        if len(self.clients) >= CLIENTS_MAX:
-            os.close(descriptor)
             return
         os.set_blocking(descriptor, False)
         self.clients[descriptor] = bytearray()
         self.epoll.register(descriptor, select.EPOLLIN)
 
+    def listen_again(self):
+        if not self.is_listening:
+            self.is_listening = True
+            self.epoll.register(self.listener.fileno(), select.EPOLLIN)
+
     def drop(self, descriptor):
+        self.listen_again()
         del self.clients[descriptor]
+        self.idle.pop(descriptor, None)
         self.epoll.unregister(descriptor)
         os.close(descriptor)
 
@@ -98,7 +115,12 @@ class Displays:
         if not data:
             self.drop(descriptor)
             return
+        self.idle.pop(descriptor, None)
         received += data
+        if sum(map(len, self.clients.values())) > INCOMPLETE_BYTES_MAX:
+            self.omitted += 1
+            self.drop(descriptor)
+            return
         while len(received) >= 4:
             length = int.from_bytes(received[:4], "big")
             if length > DISPLAY_BYTES_MAX:
@@ -115,6 +137,9 @@ class Displays:
             except OSError:
                 self.drop(descriptor)
                 return
+        if not received:
+            self.idle[descriptor] = True
+            self.listen_again()
 
     def take(self, message):
         parts = parts_of(message)

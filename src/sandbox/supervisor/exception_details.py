@@ -7,6 +7,8 @@ have any name. Best effort: whatever fails here is left out.
 
 MESSAGE_CHARACTERS = 2000
 TRACEBACK_CHARACTERS = 8000
+# How far the values an exception holds are looked into before its message is left out.
+TOLD_DEPTH, TOLD_VALUES = 4, 1000
 # Of a deep traceback the first and the last frames are kept.
 FIRST_FRAMES, LAST_FRAMES = 4, 12
 
@@ -35,13 +37,31 @@ def is_of_project(file):
 
 def message_of(problem):
     """str() of the exception; not where that would run code of the project a second time."""
-    describe = type(problem).__str__
-    if hasattr(describe, "__code__") and is_of_project(describe.__code__.co_filename):
+    if not is_told_without_project(problem):
         return ""
     try:
         return str(problem)[:MESSAGE_CHARACTERS]
     except BaseException:
         return ""
+
+
+def is_told_without_project(value, depth=0):
+    """Whether str() and repr() of a value, and of what it holds, are no code of the project."""
+    kind = type(value)
+    for name in ("__str__", "__repr__", "__format__"):
+        describe = getattr(kind, name, None)
+        if hasattr(describe, "__code__") and is_of_project(describe.__code__.co_filename):
+            return False
+    held = ()
+    if isinstance(value, BaseException):
+        held = value.args + tuple(value.__dict__.values())
+    elif isinstance(value, (tuple, list, set, frozenset)):
+        held = value
+    elif isinstance(value, dict):
+        held = [*value.keys(), *value.values()]
+    if held and (depth == TOLD_DEPTH or len(held) > TOLD_VALUES):
+        return False
+    return all(is_told_without_project(each, depth + 1) for each in held)
 
 
 def lines_of(frames):

@@ -180,7 +180,7 @@ export const parseInputExit = (frame: Frame) => parseJson(inputExitSchema, frame
 export const parseExit = (frame: Frame) => parseJson(exitSchema, frame);
 
 /** What runs in PID 1 and in the child it forks at the end of the last of them. */
-const CHILD_FILES = ['baseline', 'preimports', 'display_watch', 'exception_details', 'child'] as const;
+const CHILD_FILES = ['baseline', 'preimports', 'display_watch', 'exception_details', 'second_main', 'child'] as const;
 /** What PID 1 runs after these, in this order and in the same namespace. */
 const SUPERVISOR_FILES = [
   'host_link',
@@ -196,13 +196,15 @@ const SUPERVISOR_FILES = [
 
 /** What the code of the first container of an image finds in its namespace beside the files. */
 const NAMESPACE = `{'__name__':'supervisor','FRAME_TYPES':${JSON.stringify(frameTypes)},'PREIMPORTS':sys.argv[-1],'BASELINE':b`;
+/** Text or code, as the others are. */
+const DISPLAY_WATCH = `a[0][${String(CHILD_FILES.indexOf('display_watch'))}]`;
 const REMEMBER_BASELINE = 'import sys;b=list(sys.modules),list(sys.path_importer_cache)';
 
 /**
  * The command of a container: Python with the sources of this folder as
  * arguments. They run in a namespace of their own, so `__main__` stays empty for
- * the program; in the child, the command ends after child.py. rich_output.py is text
- * until a program needs it. The last argument is the shape's own: see preimportsArgument.
+ * the program; in the child, the command ends after child.py. rich_output.py and
+ * rich_figures.py are text until a program needs them. The last argument is the shape's own: see preimportsArgument.
  */
 export function supervisorCommand(): readonly string[] {
   const source = (name: string) => readFileSync(new URL(`./${name}.py`, import.meta.url), 'utf8');
@@ -210,12 +212,13 @@ export function supervisorCommand(): readonly string[] {
   const bootstrap = [
     REMEMBER_BASELINE,
     `a=sys.argv[1:${String(files)}],sys.argv[${String(files)}],sys.argv[${String(files + 1)}:-1]`,
-    `n=${NAMESPACE},'RICH_OUTPUT':a[1],'SOURCES':a}`,
+    `n=${NAMESPACE},'RICH_OUTPUT':a[1],'DISPLAY_WATCH':${DISPLAY_WATCH},'SOURCES':a}`,
     `for s in a[0]:exec(compile(s,'<child>','exec'),n)`,
     `n['CHILD'].pid and[exec(compile(s,'<supervisor>','exec'),n)for s in a[2]]`,
   ].join('\n');
   const inChild = CHILD_FILES.map(source);
-  return ['python3', '-c', bootstrap, ...inChild, source('rich_output'), ...SUPERVISOR_FILES.map(source)];
+  const richOutput = source('rich_output') + source('rich_figures');
+  return ['python3', '-c', bootstrap, ...inChild, richOutput, ...SUPERVISOR_FILES.map(source)];
 }
 
 /** Linux takes an argument of 128 KiB, its end included (MAX_ARG_STRLEN, execve(2)). */
@@ -233,7 +236,7 @@ export function compiledCommand(payload: Buffer): readonly string[] | undefined 
     REMEMBER_BASELINE,
     'import binascii,marshal,zlib',
     'a=marshal.loads(zlib.decompress(binascii.a2b_base64(sys.argv[1])))',
-    `n=${NAMESPACE},'RICH_OUTPUT':a[1]}`,
+    `n=${NAMESPACE},'RICH_OUTPUT':a[1],'DISPLAY_WATCH':${DISPLAY_WATCH}}`,
     'for s in a[0]:exec(s,n)',
     `n['CHILD'].pid and[exec(s,n)for s in a[2]]`,
   ].join('\n');

@@ -1,16 +1,21 @@
 """Shows figures, tables and pictures of the program to the host. Runs in the program.
 
-Compiled only once the program has imported something that can be shown, or calls
-`display`. It changes nothing the program can see of its own objects: a figure is
-drawn as it is and stays open. Whatever goes wrong here is not told to the program:
-what cannot be shown is not shown. It trusts nobody and is trusted by nobody
+Compiled, with rich_figures.py in the same namespace, only once the program has
+imported something that can be shown, or calls `display`. It changes nothing the
+program can see of its own objects. Whatever goes wrong here is not told to the
+program: what cannot be shown is not shown. It trusts nobody and is trusted by nobody
 (displays.py). ADDRESS and BYTES_MAX come with its namespace.
 """
 
+import os
 import sys
 
-# How long the figures still open at the end may take to be drawn, all together.
-LAST_FIGURES_S = 3.0
+# How long PID 1 may take over one display.
+ANSWER_S = 10
+# What is kept of a text that is too long for a display.
+CUT_TEXT_BYTES = 1 << 16
+NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789+-./")
+PARTS_MAX = 15
 REPRESENTATIONS = (
     ("text/html", "_repr_html_"),
     ("text/markdown", "_repr_markdown_"),
@@ -20,23 +25,90 @@ REPRESENTATIONS = (
     ("image/jpeg", "_repr_jpeg_"),
     ("application/json", "_repr_json_"),
 )
-# The process it belongs to, its lock and the socket.
+RICH_METHODS = ["_repr_mimebundle_", "_ipython_display_"] + [method for _, method in REPRESENTATIONS]
 connection = None
-# What each figure looked like when it was last shown.
-shown_figures = None
+# What is being shown, as (thread, id): a thing that shows itself while it is asked for its forms is shown as text.
+being_shown = set()
+
+
+class Connection:
+    """One socket to PID 1. It belongs to one process, and is used by one thread at a time."""
+
+    def __init__(self):
+        import _socket
+        import _thread
+
+        self.pid = os.getpid()
+        self.lock = _thread.allocate_lock()
+        self.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        self.socket.settimeout(ANSWER_S)
+        self.connect()
+        self.identity = self.identity_now()
+
+    def connect(self):
+        import time
+
+        give_up = time.monotonic() + ANSWER_S
+        while True:
+            try:
+                return self.socket.connect(ADDRESS)
+            except BlockingIOError:
+                # As many wait as may: others show something, too.
+                if time.monotonic() >= give_up:
+                    raise
+                time.sleep(0.005)
+
+    def identity_now(self):
+        found = os.fstat(self.socket.fileno())
+        return found.st_dev, found.st_ino
+
+    def is_usable(self):
+        """Whether it is this process's and open. A program may close every descriptor, and open others in their place."""
+        try:
+            return self.pid == os.getpid() and self.identity_now() == self.identity
+        except OSError:
+            return False
+
+    def exchange(self, message):
+        """Whether PID 1 has the message, or may have it: False is worth another try with another connection."""
+        with self.lock:
+            try:
+                self.socket.sendall(message)
+                if self.socket.recv(1):
+                    return True
+            except TimeoutError:
+                # An answer that comes now would be taken for that of the next one.
+                self.identity = None
+                return True
+            except OSError:
+                pass
+            except BaseException:
+                self.identity = None
+                raise
+            self.identity = None
+            return False
+
+    def give_up(self):
+        try:
+            is_open = self.identity_now() == self.identity
+        except OSError:
+            is_open = False
+        if not is_open and self.identity is not None:
+            # The number may be another file's by now.
+            self.socket.detach()
 
 
 def send(parts, is_cut=False):
     """Sends (name, bytes) pairs as one display, and waits until PID 1 has it."""
     global connection
-    import os
 
-    parts = [(name.encode(), body) for name, body in parts]
-    while parts and sum(len(name) + len(body) + 5 for name, body in parts) + 2 > BYTES_MAX:
-        parts.remove(max(parts, key=lambda part: len(part[1])))
+    parts = [(name.encode(), body) for name, body in parts] or [(b"text/plain", b"")]
+    while sum(len(name) + len(body) + 5 for name, body in parts) + 2 > BYTES_MAX:
+        longest = max(parts, key=lambda part: len(part[1]))
+        parts.remove(longest)
         is_cut = True
-    if not parts:
-        parts = [(b"text/plain", b"")]
+        if longest[0] == b"text/plain":
+            parts.insert(0, (longest[0], longest[1][:CUT_TEXT_BYTES].decode("utf-8", "ignore").encode()))
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -45,221 +117,174 @@ def send(parts, is_cut=False):
     message = bytes((is_cut, len(parts)))
     for name, body in parts:
         message += bytes((len(name),)) + name + len(body).to_bytes(4, "big") + body
-    if connection is None or connection[0] != os.getpid():
-        import _socket
-
-        import _thread
-
-        opened = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-        opened.settimeout(10)
-        opened.connect(ADDRESS)
-        connection = (os.getpid(), _thread.allocate_lock(), opened)
-    _, lock, opened = connection
-    with lock:
+    message = len(message).to_bytes(4, "big") + message
+    for _ in range(2):
+        used = connection
         try:
-            opened.sendall(len(message).to_bytes(4, "big") + message)
-            opened.recv(1)
+            if used is None or not used.is_usable():
+                if used is not None:
+                    used.give_up()
+                used = connection = Connection()
+            if used.exchange(message):
+                return
         except OSError:
-            connection = None
+            return
 
 
 def encoded(name, value):
     """The bytes of one representation, or None where it is none."""
-    if isinstance(value, (bytes, bytearray)):
+    if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
+    if name == "application/json" or name.endswith("+json"):
+        return json_of(value)
     if isinstance(value, str):
         if name.startswith("image/") and name != "image/svg+xml":
             import binascii
 
             return binascii.a2b_base64(value)
         return value.encode("utf-8", "replace")
-    if name == "application/json" or name.endswith("+json"):
-        import json
-
-        return json.dumps(value).encode()
     return None
 
 
-def bundle_of(value):
-    """Every representation the object has of itself, as (name, bytes); the first is its text."""
-    found = {}
-    kind = type(value)
-    try:
-        if hasattr(kind, "_repr_mimebundle_"):
-            given = value._repr_mimebundle_(include=None, exclude=None)
-            found.update(given[0] if isinstance(given, tuple) else given or {})
-    except Exception:
-        pass
-    for name, method in REPRESENTATIONS:
+def json_of(value):
+    """As JSON: numbers it does not have as null, numbers and arrays of numpy as such, what else it cannot hold as text."""
+    import json
+
+    if isinstance(value, str):
         try:
-            if name not in found and hasattr(kind, method):
-                given = getattr(value, method)()
-                given = given[0] if isinstance(given, tuple) else given
-                if given is not None:
-                    found[name] = given
-        except Exception:
+            json.loads(value)
+            return value.encode("utf-8", "replace")
+        except ValueError:
             pass
-    figure = figure_bytes(value) if is_figure(value) else None
-    if figure is not None:
-        found["image/png"] = figure
+    try:
+        return json.dumps(value, allow_nan=False, default=simpler).encode()
+    except ValueError:
+        text = json.dumps(value, default=simpler)
+        return json.dumps(json.loads(text, parse_constant=lambda _: None)).encode()
+
+
+def simpler(value):
+    for method in ("tolist", "isoformat"):
+        if hasattr(type(value), method):
+            return getattr(value, method)()
+    return list(value) if isinstance(value, (set, frozenset)) else str(value)
+
+
+def bundle_of(value):
+    """Every form the object has, by media type; what it says about them; whether one is less than it should be."""
+    found, about = {}, {}
+    kind = type(value)
+
+    def ask(method, take, **options):
+        if hasattr(kind, method):
+            try:
+                given = getattr(value, method)(**options)
+                given, more = given if isinstance(given, tuple) and len(given) == 2 else (given, {})
+                if given is not None:
+                    take(given, more or {})
+            except Exception:
+                pass
+
+    def take_bundle(given, more):
+        found.update(given)
+        about.update(more)
+
+    ask("_repr_mimebundle_", take_bundle, include=None, exclude=None)
+    is_cut = add_picture(value, found)
+    for name, method in REPRESENTATIONS:
+        # A picture once: the one that loses nothing.
+        if name in found or name == "image/jpeg" and "image/png" in found:
+            continue
+
+        def take(given, more, name=name):
+            found[name] = given
+            if more:
+                about[name] = more
+
+        ask(method, take)
     if "text/plain" not in found:
-        found["text/plain"] = repr(value)
-    return parts_of_bundle(found)
+        found["text/plain"] = text_of(value)
+    return found, about, is_cut
+
+
+def text_of(value):
+    try:
+        return repr(value)
+    except Exception as problem:
+        return "<%s object; its repr() raised %s>" % (type(value).__name__, type(problem).__name__)
+
+
+def is_media_type(name):
+    kind, slash, form = name.partition("/")
+    return bool(kind and slash and form) and len(name) < 100 and NAME_CHARACTERS.issuperset(name)
 
 
 def parts_of_bundle(found):
     parts = []
-    for name in sorted(found, key=lambda name: name != "text/plain"):
+    for name in sorted(map(str, found), key=lambda name: name != "text/plain"):
         try:
             body = encoded(name, found[name])
         except Exception:
             body = None
-        if body is not None and isinstance(name, str) and len(name) < 100 and len(parts) < 15:
+        if body is not None and is_media_type(name) and len(parts) < PARTS_MAX:
             parts.append((name, body))
     return parts
 
 
-def display(*objects, include=None, exclude=None, metadata=None, raw=False, **ignored):
+class DisplayHandle:
+    """What display() gives back where it was given a display_id. As in a notebook, but that nothing is replaced:
+    a display with the same id and `update` follows."""
+
+    def __init__(self, display_id):
+        self.display_id = display_id
+
+    def display(self, value, **options):
+        display(value, display_id=self.display_id, **options)
+
+    def update(self, value, **options):
+        metadata = dict(options.pop("metadata", None) or {}, update=True)
+        display(value, display_id=self.display_id, metadata=metadata, **options)
+
+
+def display(*objects, include=None, exclude=None, metadata=None, raw=False, display_id=None, **ignored):
     """Shows objects in the richest form they have. What IPython calls the same."""
+    handle = None
+    if display_id:
+        handle = DisplayHandle(os.urandom(16).hex() if display_id is True else str(display_id))
     for value in objects:
-        if raw and isinstance(value, dict):
-            parts = parts_of_bundle(value)
-        else:
-            parts = bundle_of(value)
-        if include:
-            parts = [part for part in parts if part[0] in include]
-        if exclude:
-            parts = [part for part in parts if part[0] not in exclude]
-        try:
-            if metadata:
-                parts.append(("metadata", encoded("application/json", metadata)))
-            send(parts)
-        except Exception:
-            pass
+        show(value, raw, include, exclude, dict(metadata or {}, **({"display_id": handle.display_id} if handle else {})))
+    return handle
+
+
+def show(value, raw, include, exclude, metadata):
+    import _thread
+
+    key = (_thread.get_ident(), id(value))
+    if key in being_shown:
+        send([("text/plain", object.__repr__(value).encode("utf-8", "replace"))])
+        return
+    being_shown.add(key)
+    try:
+        if hasattr(type(value), "_ipython_display_"):
+            try:
+                value._ipython_display_()
+                return
+            except Exception:
+                pass
+        found, about, is_cut = (value, {}, False) if raw and isinstance(value, dict) else bundle_of(value)
+        parts = parts_of_bundle(found)
+        parts = [part for part in parts if (not include or part[0] in include) and part[0] not in (exclude or ())]
+        about.update(metadata)
+        if about:
+            parts.append(("metadata", json_of(about)))
+        send(parts, is_cut)
+    except Exception:
+        pass
+    finally:
+        being_shown.discard(key)
 
 
 def is_rich(value):
     """Whether an object has more to show than its repr()."""
     kind = type(value)
-    return is_figure(value) or any(
-        hasattr(kind, name) for name in ["_repr_mimebundle_"] + [method for _, method in REPRESENTATIONS]
-    )
-
-
-def is_figure(value):
-    module = sys.modules.get("matplotlib.figure")
-    return module is not None and isinstance(value, getattr(module, "Figure", ()))
-
-
-def figure_bytes(figure):
-    """The figure as PNG, or None. Warnings about glyphs and layout stay the program's to meet."""
-    import io
-    import warnings
-
-    file = io.BytesIO()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            figure.savefig(file, format="png", bbox_inches="tight")
-    except Exception:
-        return None
-    return file.getvalue()
-
-
-def show_figure(figure):
-    """Shows a figure, unless it looks as it did when it was last shown."""
-    global shown_figures
-    import weakref
-
-    if shown_figures is None:
-        shown_figures = weakref.WeakKeyDictionary()
-    picture = figure_bytes(figure)
-    if picture is None or shown_figures.get(figure) == hash(picture):
-        return
-    shown_figures[figure] = hash(picture)
-    try:
-        send([("text/plain", str(figure).encode("utf-8", "replace")), ("image/png", picture)])
-    except Exception:
-        pass
-
-
-def show_open_figures(owner):
-    """At the end of a program: what was plotted and never shown."""
-    import os
-    import time
-
-    if os.getpid() != owner or getattr(sys, "last_type", None) is not None:
-        return
-    helpers = sys.modules.get("matplotlib._pylab_helpers")
-    give_up = time.monotonic() + LAST_FIGURES_S
-    for manager in list(helpers.Gcf.get_all_fig_managers()):
-        if time.monotonic() < give_up:
-            show_figure(manager.canvas.figure)
-
-
-def watch_backend(module):
-    """Every backend that draws to a file shows nothing; its managers have this one's `show`."""
-
-    def show(self):
-        show_figure(self.canvas.figure)
-
-    show.__qualname__ = "FigureManagerBase.show"
-    show.__module__ = module.__name__
-    module.FigureManagerBase.show = show
-
-
-def watch_pyplot(module):
-    import atexit
-    import os
-
-    # After matplotlib's own, so it runs before that one, which closes the figures.
-    atexit.register(show_open_figures, os.getpid())
-
-
-def watch_pictures(module):
-    class Viewer(module.Viewer):
-        def show(self, image, **options):
-            import io
-
-            file = io.BytesIO()
-            try:
-                image.save(file, "PNG")
-            except OSError:
-                file = io.BytesIO()
-                image.convert("RGB").save(file, "PNG")
-            send([("text/plain", repr(image).encode()), ("image/png", file.getvalue())])
-            return True
-
-    module.register(Viewer, 0)
-
-
-def watch_notebook(module):
-    module.display = display
-
-
-WATCHED = {
-    "matplotlib.backend_bases": watch_backend,
-    "matplotlib.pyplot": watch_pyplot,
-    "PIL.ImageShow": watch_pictures,
-    "IPython.core.display_functions": watch_notebook,
-}
-
-
-def watch(module):
-    try:
-        WATCHED[module.__name__](module)
-    except Exception:
-        pass
-
-
-def watch_spec(spec):
-    """Has the module watched as soon as it has been executed; its loader is as before then."""
-    loader = spec.loader
-    execute = loader.exec_module
-
-    def exec_module(module):
-        del loader.exec_module
-        execute(module)
-        watch(module)
-
-    loader.exec_module = exec_module
+    return is_figure(value) or any(hasattr(kind, name) for name in RICH_METHODS)

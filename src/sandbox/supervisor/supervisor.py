@@ -39,7 +39,7 @@ PIPE_CAPACITY_BYTES = 262144
 
 
 def program_of(plan, environment, unpacker):
-    """What the child is told. Only a plain script can run in the fork; all else is a new interpreter."""
+    """What the child is told."""
     entry = plan["entry"]
     args = plan["args"]
     if entry["kind"] == "module":
@@ -48,23 +48,25 @@ def program_of(plan, environment, unpacker):
         command = [os.fsencode(entry["path"])]
     fresh = (
         plan["commandChain"]
-        or entry["kind"] == "module"
         # Read by libraries when they are imported, which has happened.
         or CHILD.preimports.were_other(plan["environment"])
         or any(name.startswith(("PYTHON", "LC_", "LANG", "MALLOC_", "GLIBC_")) for name in plan["environment"])
-        or not entry["path"].endswith(".py")
-        or not (unpacker.known.get(os.fsencode(entry["path"])) or os.path.isfile(os.path.join(WORK, entry["path"])))
     )
+    path = entry.get("path", "")
     arguments = [os.fsencode(argument) for argument in args]
     command = [os.fsencode(sys.executable), b"python3"] + command + arguments
     if plan["commandChain"]:
         script = " && ".join("{ %s\n}" % step for step in plan["commandChain"])
         command = [b"/bin/sh", b"sh", b"-c", os.fsencode(script)]
     return {
-        # A new interpreter instead of the fork; the child finds one more reason by itself, an archive.
+        # A new interpreter instead of the fork; the child may have reasons of its own.
         "fresh": bool(fresh),
+        # Not a module, a folder, or nothing at all. It may still be an archive.
+        "is_script": path.endswith(".py")
+        and bool(unpacker.known.get(os.fsencode(path)) or os.path.isfile(os.path.join(WORK, path))),
         "command": command,
-        "entry": entry.get("path", ""),
+        "entry": path,
+        "module": entry.get("name", ""),
         "has_links": unpacker.has_links,
         "args": args,
         "environment": environment,

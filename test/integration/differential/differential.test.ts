@@ -1,7 +1,8 @@
 /**
  * The same program in a sandbox and under plain `python3` of the same image: stdout,
  * stderr and the way it ended are compared byte for byte. PYEXEC_DEFAULT_IMAGE
- * names another image to compare in.
+ * names another image to compare in; DIFFERENTIAL_AS=module has every main.py run as
+ * `python3 -m main`, DIFFERENTIAL_AS=folder as `python3 .` with its code in __main__.py.
  *
  * What is allowed to differ, and is therefore not printed by any program here:
  * pids, line_buffering and write_through of sys.stdout (lines are written as on a
@@ -31,6 +32,18 @@ const LIMITS: Limits = {
 
 /** What a request without a word asks for: taking what a program shows and leaves must not change it. */
 const EVERYTHING = { wantsDisplays: true, artifacts: { patterns: [], inlineBytes: 0 } };
+
+/** The program as the whole run has it; what says itself how it is run stays as it is. */
+function as(how: string | undefined, files: Files, request: Program['request']): [Files, Program['request']] {
+  const { 'main.py': main, ...others } = files;
+  if (request?.entryPoint || main === undefined) return [files, request];
+  if (how === 'module') return [files, { ...request, entryPoint: { kind: 'module', name: 'main' } }];
+  if (how !== 'folder') return [files, request];
+  return [
+    { ...others, '__main__.py': main },
+    { ...request, entryPoint: { kind: 'script', path: '.' } },
+  ];
+}
 
 const config = parseConfig({ PYEXEC_DEFAULT_IMAGE: process.env['PYEXEC_DEFAULT_IMAGE'] ?? SLIM });
 
@@ -82,9 +95,10 @@ for (const [topic, programs] of Object.entries(PROGRAMS)) {
   describe(topic, () => {
     test.each(Object.entries(programs))('%s', async (_, entry) => {
       const program: Program = typeof entry === 'string' ? { files: entry } : entry;
-      const files: Files = typeof program.files === 'string' ? { 'main.py': program.files } : program.files;
-      const answer = plain.run(files, runRequest(program.request), LIMITS.open_files);
-      const inSandbox = await runInSandbox(files, program.request).finally(() => answer.catch(() => undefined));
+      const given: Files = typeof program.files === 'string' ? { 'main.py': program.files } : program.files;
+      const [files, request] = as(process.env['DIFFERENTIAL_AS'], given, program.request);
+      const answer = plain.run(files, runRequest(request), LIMITS.open_files);
+      const inSandbox = await runInSandbox(files, request).finally(() => answer.catch(() => undefined));
       const underPlain = await answer;
       if (program.differs) {
         expect(shown(inSandbox)).toMatchObject({ status: 0, ...program.differs.sandbox });

@@ -118,6 +118,48 @@ os.wait()
   });
 });
 
+describe('wherever the program begins', () => {
+  const PLOT =
+    'import matplotlib.pyplot as plt\nprint("a")\nplt.plot([1])\nplt.show()\nprint("b")\ndisplay(3)\nplt.plot([2])\n';
+  const WHOLE = ['a\n', 'text/plain image/png', 'b\n', 'text/plain', 'text/plain image/png', 'exit 0'];
+  const SPAWN = (method: string) => `
+import multiprocessing, helper
+if __name__ == '__main__':
+    context = multiprocessing.get_context('${method}')
+    for n in range(2):
+        process = context.Process(target=helper.plot, args=(n,)); process.start(); process.join()
+    with context.Pool(1) as pool: print(pool.map(helper.plot, [5]))
+`;
+
+  it.each([
+    ['a module', { 'pkg/__init__.py': '', 'pkg/__main__.py': PLOT }, { kind: 'module', name: 'pkg' }],
+    ['a module in a file', { 'tool.py': PLOT }, { kind: 'module', name: 'tool' }],
+    ['a folder', { 'app/__main__.py': PLOT }, { kind: 'script', path: 'app' }],
+    ['a file without .py', { plot: PLOT }, { kind: 'script', path: 'plot' }],
+  ] as const)('%s', async (_, files, entryPoint) => {
+    expect(await story(files, { image: DATA, entryPoint })).toEqual(WHOLE);
+  });
+
+  it('in a module of the project that main imports', async () => {
+    expect(await story({ 'main.py': 'import lib.shows', 'lib/shows.py': PLOT }, { image: DATA })).toEqual(WHOLE);
+  });
+
+  it.each(['spawn', 'forkserver', 'fork'])('in processes that multiprocessing starts by %s', async (method) => {
+    const run = await plot({
+      'main.py': SPAWN(method),
+      'helper.py':
+        'import matplotlib.pyplot as plt\ndef plot(n):\n    plt.plot([n]); plt.show(); display(n); return n\n',
+    });
+    expect([run.stderr, run.stdout]).toEqual(['', '[5]\n']);
+    expect(run.displays?.slice(0, 4).map(({ data }) => Object.keys(data).join(' '))).toEqual([
+      'text/plain image/png',
+      'text/plain',
+      'text/plain image/png',
+      'text/plain',
+    ]);
+  });
+});
+
 describe('other things', () => {
   it('display() shows each object in every form it has, without an import', async () => {
     const run = await plot(`

@@ -50,6 +50,71 @@ raise Loud
     expect(run.exception).toMatchObject({ type: 'Loud', message: '', line: 4 });
   });
 
+  it('has no message either where an argument of it would run the project, but has one of all others', async () => {
+    const of = async (raised: string) => {
+      const run = await sandbox.run(`
+class Thing:
+    def __repr__(self): print('asked'); return 'thing'
+class Own(Exception): pass
+raise ${raised}
+`);
+      expect(run.exception?.line).toBe(5);
+      return [run.stdout, run.exception?.message];
+    };
+    expect(await of('Own(Thing())')).toEqual(['asked\n', '']);
+    expect(await of('ValueError([{1: (Thing(),)}])')).toEqual(['asked\n', '']);
+    expect(await of('Own({"a": [1, None, b"x"]}, 2)')).toEqual(['', "({'a': [1, None, b'x']}, 2)"]);
+    expect(await of('KeyError("k")')).toEqual(['', "'k'"]);
+    expect(await of('OSError(2, "no", "file")')).toEqual(['', "[Errno 2] no: 'file'"]);
+    expect(await of('RuntimeError(OSError(OSError(1)))')).toEqual(['', '1']);
+    expect(await of('KeyboardInterrupt("stop")')).toEqual(['', 'stop']);
+    expect(await of('MemoryError()')).toEqual(['', '']);
+    expect(await of('ExceptionGroup("several", [ValueError(1), Own()])')).toEqual(['', 'several (2 sub-exceptions)']);
+    expect(await of('Own("ä\\udc80\\0" * 3)')).toEqual(['', 'ä\\udc80 '.repeat(3)]);
+  });
+
+  it('of a module, a folder and an archive is told like that of a script', async () => {
+    const code = 'import sys\ndef f():\n    raise ValueError("x")\nif len(sys.argv) == 1: f()\n';
+    const module = await sandbox.run(
+      { 'pkg/__init__.py': '', 'pkg/__main__.py': code },
+      { entryPoint: { kind: 'module', name: 'pkg' } },
+    );
+    expect(module).toMatchObject({
+      error_type: 'ValueError',
+      error_line: 4,
+      exception: { type: 'ValueError', message: 'x', file: 'pkg/__main__.py', line: 3 },
+    });
+    const folder = await sandbox.run({ 'app/__main__.py': code }, { entryPoint: { kind: 'script', path: 'app' } });
+    expect(folder.exception).toEqual({ ...module.exception, ...folder.exception, file: 'app/__main__.py' });
+    expect(folder.exception?.traceback.split('\n').at(-1)).toBe('ValueError: x');
+    const left = await sandbox.run(
+      { 'app/__main__.py': code },
+      { entryPoint: { kind: 'script', path: 'app' }, args: ['a'] },
+    );
+    expect([left.exit_code, left.exception]).toEqual([0, undefined]);
+  });
+
+  it('in the syntax of the program itself, and in a message without end', async () => {
+    expect((await sandbox.run('x = 1\ny = (\n')).exception).toMatchObject({
+      type: 'SyntaxError',
+      file: 'main.py',
+      line: 2,
+    });
+    const run = await sandbox.run('raise ValueError("x" * 30_000_000)', { limits: { output_bytes: 1000 } });
+    expect(run.exception?.message).toBe('x'.repeat(2000));
+  });
+
+  it('in a thread, a forked child or before sys.exit is not what ended the program', async () => {
+    const thread = await sandbox.run(
+      'import threading\nt = threading.Thread(target=lambda: 1 / 0); t.start(); t.join()',
+    );
+    expect([thread.exit_code, thread.exception]).toEqual([0, undefined]);
+    const fork = await sandbox.run('import os, sys\nif os.fork() == 0: 1 / 0\nos.wait(); sys.exit(4)');
+    expect([fork.exit_code, fork.exception]).toEqual([4, undefined]);
+    const text = await sandbox.run('import sys\nsys.exit("a text")');
+    expect([text.exit_code, text.stderr, text.exception]).toEqual([1, 'a text\n', undefined]);
+  });
+
   it('is not there when there was none, or it was caught, or the program left by itself', async () => {
     for (const code of ['print(1)', 'try: 1/0\nexcept ZeroDivisionError: pass', 'import sys; sys.exit(3)']) {
       expect(await sandbox.run(code)).not.toHaveProperty('exception');

@@ -88,6 +88,78 @@ export const PROJECTS: Programs = {
     request: module('pkg.mod'),
     status: 1,
   },
+  '-m frames, modules and settings': {
+    files: {
+      'prog.py': py`
+        import sys, traceback, os
+        print(sorted(sys.modules), sys.flags, sys.path, sys.getfilesystemencoding(), sys.warnoptions, sys._xoptions)
+        frame, seen = sys._getframe(), []
+        while frame: seen.append((frame.f_code.co_filename, frame.f_code.co_name, frame.f_lineno, frame.f_globals["__name__"])); frame = frame.f_back
+        print(seen)
+        traceback.print_stack()
+        deepest = 0
+        def f(n):
+            global deepest
+            deepest = n
+            f(n + 1)
+        try: f(1)
+        except RecursionError: print(deepest)
+        print(os.listdir("/proc/self/fd"), open("/proc/self/cmdline", "rb").read(), sys.stdin.read())
+        print(getattr(sys, "__interactivehook__", None).__qualname__, "PYTHONINSPECT" in os.environ)
+      `,
+    },
+    request: { ...module('prog'), args: ['x', 'é'], stdin: Buffer.from('in\n') },
+  },
+  '-m and sys.exit': {
+    files: { 'prog.py': 'import atexit, sys\natexit.register(print, "bye")\nsys.exit("a text")\n' },
+    request: module('prog'),
+    status: 1,
+  },
+  '-m and a number': { files: { 'prog.py': 'import sys\nsys.exit(300)\n' }, request: module('prog'), status: 44 },
+  '-m and KeyboardInterrupt': {
+    files: { 'prog.py': 'print("so far")\nraise KeyboardInterrupt\n' },
+    request: module('prog'),
+    status: -2,
+  },
+  '-m and an excepthook, threads and what is left at the end': {
+    files: {
+      'prog.py': py`
+        import sys, threading, time, atexit
+        class Left:
+            def __del__(self): print("left", sys.is_finalizing())
+        left = Left()
+        atexit.register(lambda: print("atexit", sys.last_type.__name__))
+        threading.Thread(target=lambda: (time.sleep(0.05), print("thread"))).start()
+        sys.excepthook = lambda kind, value, trace: print(kind.__name__, value, trace.tb_frame.f_code.co_name, sys._getframe().f_back)
+        raise ValueError("x")
+      `,
+    },
+    request: module('prog'),
+    status: 1,
+  },
+  '-m and a fork': {
+    files: {
+      'prog.py':
+        'import os, sys\npid = os.fork()\nif pid == 0:\n    print("child"); sys.exit(3)\nprint(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n',
+    },
+    request: module('prog'),
+  },
+  '-m of a package that fails to begin': {
+    files: { 'pkg/__init__.py': 'import nothing_of_the_kind\n', 'pkg/__main__.py': '' },
+    request: module('pkg'),
+    status: 1,
+  },
+  '-m of what is broken': { files: { 'prog.py': 'x = (\n' }, request: module('prog'), status: 1 },
+  'folder without __main__.py': {
+    files: { 'app/x.py': '', 'main.py': '' },
+    request: { ...script('app'), toleratesMissingEntryPoint: true },
+    status: 1,
+  },
+  'file that is not there': {
+    files: { 'main.py': '' },
+    request: { ...script('other.py'), toleratesMissingEntryPoint: true },
+    status: 2,
+  },
   '-m of the standard library': {
     files: { 'data.json': '{"b": 1, "a": [1, 2]}' },
     request: { ...module('json.tool'), args: ['--sort-keys', 'data.json'] },
