@@ -6,6 +6,7 @@
  * in this order; readers of lines rely on it.
  */
 import type { EventBody, OutputStream } from '../domain/events.ts';
+import { asciiJson } from './ascii-json.ts';
 import type { TextPiece } from './utf8-stream.ts';
 
 export const NEWLINE = 0x0a;
@@ -24,16 +25,24 @@ export interface EventLines {
 /** A line before it has a place: its parts, and the bytes they take together. */
 export interface EncodedLine {
   readonly bytes: number;
-  readonly parts: readonly string[];
+  readonly parts: readonly (string | Buffer)[];
   /** Whether every part is ASCII, which is cheaper to write. */
   readonly isAscii: boolean;
 }
 
 export function encodeOutput(seq: number, tMs: number, stream: OutputStream, piece: TextPiece): EncodedLine {
   const head = `{"seq":${String(seq)},"t_ms":${String(tMs)},"type":"${stream}","data":`;
-  const data = piece.encoding === undefined ? JSON.stringify(piece.data) : `"${piece.data}","encoding":"base64"`;
-  const dataBytes = Buffer.byteLength(data);
-  return { bytes: head.length + dataBytes + 2, parts: [head, data, '}\n'], isAscii: dataBytes === data.length };
+  const data = jsonOf(piece);
+  const isAscii = piece.kind !== 'utf8';
+  let bytes = head.length + 2;
+  for (const part of data) bytes += isAscii || typeof part !== 'string' ? part.length : Buffer.byteLength(part);
+  return { bytes, parts: [head, ...data, '}\n'], isAscii };
+}
+
+function jsonOf({ bytes, kind }: TextPiece): readonly (string | Buffer)[] {
+  if (kind === 'ascii') return asciiJson(bytes) ?? [JSON.stringify(bytes.toString('latin1'))];
+  if (kind === 'utf8') return [JSON.stringify(bytes.toString('utf8'))];
+  return [`"${bytes.toString('base64')}","encoding":"base64"`];
 }
 
 export function encodeEvent(seq: number, tMs: number, body: EventBody): EncodedLine {
@@ -52,7 +61,9 @@ export function lineOf(seq: number, tMs: number, body: EventBody): Buffer {
 
 export function writeLine(line: EncodedLine, target: Buffer, offset: number): void {
   let at = offset;
-  for (const part of line.parts) at += target.write(part, at, line.isAscii ? 'latin1' : 'utf8');
+  for (const part of line.parts) {
+    at += typeof part === 'string' ? target.write(part, at, line.isAscii ? 'latin1' : 'utf8') : part.copy(target, at);
+  }
 }
 
 /** The lines of `bytes`, each with its line break. */

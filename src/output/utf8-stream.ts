@@ -6,9 +6,10 @@
  */
 import { isAscii, isUtf8 } from 'node:buffer';
 
+/** Some bytes of a stream, and what they are: text, most of it ASCII, or no text. They are not copied. */
 export interface TextPiece {
-  readonly data: string;
-  readonly encoding?: 'base64';
+  readonly bytes: Buffer;
+  readonly kind: 'ascii' | 'utf8' | 'binary';
 }
 
 /** Bytes at the end of `data` that begin a character which is not complete; 0 to 3. */
@@ -64,7 +65,5 @@ export class Utf8Stream {
 
 function piece(data: Buffer): readonly TextPiece[] {
   if (data.length === 0) return [];
-  // Most output, and the cheapest to make a string of.
-  if (isAscii(data)) return [{ data: data.toString('latin1') }];
-  return isUtf8(data) ? [{ data: data.toString('utf8') }] : [{ data: data.toString('base64'), encoding: 'base64' }];
+  return [{ bytes: data, kind: isAscii(data) ? 'ascii' : isUtf8(data) ? 'utf8' : 'binary' }];
 }

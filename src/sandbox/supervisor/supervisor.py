@@ -286,6 +286,8 @@ class Run:
                         stdin = memoryview(b"")
                 else:
                     self.read_stream(descriptor)
+                    # Most likely it has ended, and the signal is on its way.
+                    is_woken = is_woken or not any(stream.open for stream in self.streams)
         self.wall_ms = (time.monotonic() - started) * 1000
 
     def read_stream(self, descriptor):
