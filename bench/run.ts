@@ -25,6 +25,7 @@ import {
   PROGRAM,
 } from './baselines.ts';
 import { latencyChart } from './chart.ts';
+import { displaySamples } from './display-measurements.ts';
 import { packageSamples } from './package-measurements.ts';
 import { cpuAtRestMs, slowdownWhileRefilling } from './pool-measurements.ts';
 import { lightBesideHeavy } from './queue-measurements.ts';
@@ -279,6 +280,20 @@ async function preimports(): Promise<void> {
   );
 }
 
+async function displays(): Promise<void> {
+  say('figures ...');
+  const samples = await displaySamples(isQuick ? 20 : 100);
+  if (!samples) {
+    notes.push('pyexec/data is not on this machine; figures were left out');
+    return;
+  }
+  figures['savefig alone'] = summarize(samples.draw);
+  figures['plt.show() to its event'] = summarize(samples.show);
+  figures['display() to its event'] = summarize(samples.display);
+  figures['print() to its event'] = summarize(samples.print);
+  judge('plt.show() to its event p50 / savefig p50', p50('plt.show() to its event') / p50('savefig alone'), '<=', 1.2);
+}
+
 async function packages(): Promise<void> {
   say('packages ...');
   const { first, next, plain } = await packageSamples(isQuick ? 3 : 5, Math.ceil(WARM_SAMPLES / 2));
@@ -384,6 +399,7 @@ const PARTS = {
   latency,
   gvisor,
   preimports,
+  displays,
   packages,
   inputs,
   throughput,
