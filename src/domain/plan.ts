@@ -7,7 +7,7 @@
  */
 import type { ArtifactWish } from './artifacts.ts';
 import type { DisplayLimits } from './displays.ts';
-import type { InputsLimits, RunInputs } from './inputs.ts';
+import type { AskedInput, Inputs, InputsLimits, RunInput } from './inputs.ts';
 import type { Limits, OverflowPolicy } from './limits.ts';
 import type { Webhook } from './webhook.ts';
 
@@ -62,7 +62,7 @@ export interface RunRequest {
   /** Who is told when it has ended. */
   readonly webhook?: Webhook;
   /** The program is run once for each, instead of once with `args` and `stdin`. */
-  readonly inputs?: RunInputs;
+  readonly inputs?: Inputs<AskedInput>;
 }
 
 /** What a container is made of. Two plans of the same shape can use the same warm container. */
@@ -102,7 +102,7 @@ export interface RunPlan {
   /** Absent: what it shows is shown to nobody. */
   readonly displays?: DisplayLimits;
   /** Absent: one run with `args` and `stdin`. `limits` hold for each input. */
-  readonly inputs?: RunInputs & { readonly limits: InputsLimits };
+  readonly inputs?: Inputs<RunInput> & { readonly limits: InputsLimits };
   /** Absent: nothing is collected. */
   readonly artifacts?: ArtifactWish;
 }

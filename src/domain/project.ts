@@ -40,3 +40,10 @@ export interface Project {
   /** Frees memory and temporary storage. Idempotent. */
   dispose(): Promise<void>;
 }
+
+const PAGE_BYTES = 4096;
+
+/** What entries take in a tmpfs, which gives out whole pages; one for each, so that its inodes do not run out either. */
+export function diskBytes(entries: readonly ProjectEntry[]): number {
+  return entries.reduce((sum, { sizeBytes }) => sum + Math.max(1, Math.ceil(sizeBytes / PAGE_BYTES)) * PAGE_BYTES, 0);
+}

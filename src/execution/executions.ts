@@ -20,6 +20,7 @@ import { chargedUsage, NOTHING_USED } from './charged-usage.ts';
 import type { WebhookDeliveries } from '../webhooks/webhook-deliveries.ts';
 import { decide, type OperatorPolicy } from '../policy/decide.ts';
 import type { LayerLease } from '../dependencies/layer-store.ts';
+import { inputBytes, withOverlays } from '../policy/inputs.ts';
 import { choosePreimports, mayUsePreimports, topLevelOf } from '../policy/preimports.ts';
 import { mayUseImage, withinCaller } from '../policy/within-caller.ts';
 import type { Lease } from '../sandbox/cold-start.ts';
@@ -34,6 +35,7 @@ import { EarlierFiles, type EarlierFilesOptions } from './earlier-files.ts';
 import { outcomeOf, programReportOf } from './ending-to-outcome.ts';
 import { ExecutionRecord, type RecordStorage } from './execution-record.ts';
 import { keyFor, mayRunAgain, refuseOtherRequest } from './idempotency.ts';
+import { inputOverlays } from './input-overlays.ts';
 import { InputResults } from './input-results.ts';
 import { importsAmong } from './program-imports.ts';
 import { RecordedExecution } from './recorded-execution.ts';
@@ -191,7 +193,8 @@ export class Executions {
       project = await this.#withEarlierFiles(given, request, caller);
       const image = await this.#options.resolveImage(request.image, caller);
       const packages = this.#options.packages?.read(request, image.labels);
-      const decided = decide(request, project, image, withinCaller(this.#options.policy, caller));
+      const policy = withinCaller(this.#options.policy, caller);
+      const decided = await this.#withInputFiles(decide(request, project, image, policy), request, project, policy);
       const plan = packages ? decided : await this.#withPreimports(decided, request, project);
       // Draining may have begun meanwhile, and would not wait for a run it does not know.
       this.refuseIfDraining();
@@ -204,7 +207,7 @@ export class Executions {
           callerId: caller.id,
           concurrentMax: caller.concurrentMax,
           priority: request.priority,
-          bytes: project.tarBytes + request.stdin.length,
+          bytes: project.tarBytes + request.stdin.length + inputBytes(plan.inputs?.list ?? []),
           waitMsMax: plan.queueTimeoutMs,
         });
         if (request.webhook) this.#options.webhooks?.register(record.id, caller.id, request.webhook);
@@ -279,11 +282,23 @@ export class Executions {
     return this.#earlierFiles.addTo(project, filesFrom, caller, (id) => this.get(id, caller).result());
   }
 
+  /** The plan with the files that its inputs bring along. */
+  async #withInputFiles(
+    plan: RunPlan,
+    { inputs }: RunRequest,
+    project: Project,
+    policy: OperatorPolicy,
+  ): Promise<RunPlan> {
+    if (!inputs) return plan;
+    return withOverlays(plan, await inputOverlays(inputs.list, project, this.#options.projects), project, policy);
+  }
+
   /** The plan in a sandbox that has imported already what the program imports, where there are such. */
   async #withPreimports(plan: RunPlan, request: RunRequest, project: Project): Promise<RunPlan> {
     const offers = mayUsePreimports(plan, request) ? this.#options.preimportsOffered(plan.shape) : [];
     if (offers.length === 0) return plan;
-    const imported = await importsAmong(new Set(offers.flat().map(topLevelOf)), project);
+    const laid = plan.inputs?.list.flatMap(({ overlay }) => overlay?.paths ?? []);
+    const imported = await importsAmong(new Set(offers.flat().map(topLevelOf)), project, laid);
     return { ...plan, shape: { ...plan.shape, preimports: choosePreimports(offers, imported) } };
   }
 

@@ -22,10 +22,17 @@ const CHANGES_IMPORTS = /\b(?:environ|putenv|meta_path|path_hooks|__import__)\b|
  * The modules among `wanted` (top-level names) that the project imports; none when
  * the project is large, changes what imports mean, or has a module of its own that
  * a library could meet instead of its own.
+ * @param laid paths of files that lie over the project for some inputs; code among them is not read, so none is allowed.
  */
-export async function importsAmong(wanted: ReadonlySet<string>, project: Project): Promise<ReadonlySet<string>> {
+export async function importsAmong(
+  wanted: ReadonlySet<string>,
+  project: Project,
+  laid: readonly string[] = [],
+): Promise<ReadonlySet<string>> {
   const found = new Set<string>();
-  if (wanted.size === 0 || project.tarBytes > TAR_BYTES_MAX || hidesModules(wanted, project)) return found;
+  const paths = [...project.entries.map(({ path }) => path), ...laid];
+  if (wanted.size === 0 || project.tarBytes > TAR_BYTES_MAX || hidesModules(wanted, paths)) return found;
+  if (laid.some((path) => path.endsWith('.py'))) return found;
   const parts: Buffer[] = [];
   for await (const part of project.read()) parts.push(part);
   const parsed: string[] = [];
@@ -46,11 +53,11 @@ export async function importsAmong(wanted: ReadonlySet<string>, project: Project
 }
 
 /** Whether a file or folder of the project can be imported under a name that a library imports. */
-function hidesModules(wanted: ReadonlySet<string>, { entries }: Project): boolean {
+function hidesModules(wanted: ReadonlySet<string>, paths: readonly string[]): boolean {
   // Names with a dot are configuration that libraries look for, and the caches they write when they are imported.
-  const isHidden = entries.some(({ path }) => path.startsWith('.'));
+  const isHidden = paths.some((path) => path.startsWith('.'));
   if (isHidden) return true;
-  return entries.some(({ path }) =>
+  return paths.some((path) =>
     path.split('/').some((part) => {
       const [name = ''] = part.split('.', 1);
       return wanted.has(name) || STANDARD_MODULES.has(name);

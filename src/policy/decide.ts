@@ -8,14 +8,16 @@
 import type { ArtifactLimits } from '../domain/artifacts.ts';
 import type { DisplayLimits } from '../domain/displays.ts';
 import { ServiceError } from '../domain/errors.ts';
-import type { InputsLimits, RunInputs } from '../domain/inputs.ts';
+import type { InputsLimits } from '../domain/inputs.ts';
 import type { LimitName, Limits } from '../domain/limits.ts';
 import type { EntryPoint, RunPlan, RunRequest, SandboxShape } from '../domain/plan.ts';
 import type { Project } from '../domain/project.ts';
+import { checkArguments } from './arguments.ts';
 import { artifactWish } from './artifact-wish.ts';
 import { commandChain } from './command-chain.ts';
 import { chooseEntryPoint } from './entry-point.ts';
 import { checkEnvironment } from './environment.ts';
+import { planInputs } from './inputs.ts';
 import { threadCounts } from './thread-counts.ts';
 
 export interface OperatorPolicy {
@@ -45,11 +47,6 @@ const MINIMA: Limits = {
   open_files: 16,
   cpus: 0.05,
 };
-
-/** The sandbox keeps the project, to restore it between inputs. */
-const INPUTS_TAR_BYTES_MAX = 8 << 20;
-const ARGUMENT_BYTES_MAX = 120 << 10;
-const ARGUMENTS_BYTES_MAX = 1 << 20;
 
 /** /tmp is this part of the memory, but not more than the cap. */
 const TMP_MEMORY_SHARE = 1 / 8;
@@ -107,58 +104,6 @@ function shapeOf(
   };
 }
 
-/** What execve(2) takes: no NUL, 128 KiB for one argument, and a total that leaves room for the environment. */
-function checkArguments(args: readonly string[]): void {
-  const refuse = (reason: string) => new ServiceError('invalid_request', reason, { members: { field: 'args' } });
-  let bytes = 0;
-  for (const argument of args) {
-    if (argument.includes('\0')) throw refuse('An argument holds a NUL character.');
-    const length = Buffer.byteLength(argument);
-    if (length > ARGUMENT_BYTES_MAX) throw refuse(`An argument may have at most ${String(ARGUMENT_BYTES_MAX)} bytes.`);
-    bytes += length + 1;
-  }
-  if (bytes > ARGUMENTS_BYTES_MAX) {
-    throw refuse(`All arguments together may have at most ${String(ARGUMENTS_BYTES_MAX)} bytes.`);
-  }
-}
-
-/**
- * Many inputs are what one process after the other is forked for, from one project.
- * @throws {ServiceError} invalid_request, body_too_large, project_too_large.
- */
-function checkInputs(request: RunRequest, project: Project, policy: OperatorPolicy): RunInputs {
-  const { inputs = { list: [], stopOnFailure: false } } = request;
-  const refuse = (reason: string, maximum?: number) =>
-    new ServiceError('invalid_request', reason, {
-      members: { field: 'inputs', ...(maximum === undefined ? {} : { maximum }) },
-    });
-  if (inputs.list.length === 0) throw refuse('There are no inputs.');
-  const { count } = policy.inputs;
-  if (inputs.list.length > count) throw refuse(`There may be at most ${String(count)} inputs.`, count);
-  if (request.args.length > 0 || request.stdin.length > 0) {
-    throw refuse('Arguments and stdin are said for each of the inputs, not beside them.');
-  }
-  if (request.preCommands.length > 0) throw refuse('Commands before the program cannot be had with many inputs.');
-  if (project.tarBytes > INPUTS_TAR_BYTES_MAX) {
-    throw new ServiceError(
-      'project_too_large',
-      `A project with many inputs may have at most ${String(INPUTS_TAR_BYTES_MAX)} bytes.`,
-      { members: { maximum: INPUTS_TAR_BYTES_MAX } },
-    );
-  }
-  let stdinBytes = 0;
-  for (const { args, stdin } of inputs.list) {
-    checkArguments(args);
-    stdinBytes += stdin.length;
-  }
-  if (stdinBytes > policy.stdinBytesMax) {
-    throw new ServiceError('body_too_large', `All stdin may be at most ${String(policy.stdinBytesMax)} bytes.`, {
-      members: { field: 'inputs', maximum: policy.stdinBytesMax },
-    });
-  }
-  return inputs;
-}
-
 /** The shape of a request that asks for nothing special: what is worth keeping warm. */
 export function defaultShape(
   image: { readonly reference: string; readonly id: string },
@@ -207,7 +152,7 @@ export function decide(
     project,
     request.preCommands.length > 0 || request.toleratesMissingEntryPoint === true,
   );
-  checkArguments(request.args);
+  checkArguments(request.args, 'args');
   const queueTimeoutMs = request.queueTimeoutMs ?? policy.queueTimeoutMs;
   // What one input leaves is gone before the next.
   const artifacts = request.inputs ? undefined : artifactWish(request.artifacts, policy.artifacts);
@@ -226,6 +171,6 @@ export function decide(
     ...(request.wantsDisplays && !request.inputs && policy.displays && policy.displays.count > 0
       ? { displays: policy.displays }
       : {}),
-    ...(request.inputs ? { inputs: { ...checkInputs(request, project, policy), limits: policy.inputs } } : {}),
+    ...planInputs(request, project, policy),
   };
 }

@@ -86,12 +86,12 @@ export type Ending =
   /** The host had to end the container, because the supervisor did not. */
   | { readonly kind: 'backstop'; readonly cause: 'wall_ms' | 'cancelled'; readonly wallMs: number };
 
-/** One of many inputs: the length of its arguments, the arguments, its stdin. */
-function inputFrame({ args, stdin }: RunInput): Buffer {
-  const head = Buffer.from(JSON.stringify(args));
+/** One of many inputs: the length of a head, the head, its stdin, its files. */
+function inputFrame({ args, stdin, overlay }: RunInput): Buffer {
+  const head = Buffer.from(JSON.stringify({ args, stdinBytes: stdin.length }));
   const length = Buffer.alloc(4);
   length.writeUInt32BE(head.length);
-  return encodeFrame(FRAME.INPUT, Buffer.concat([length, head, stdin]));
+  return encodeFrame(FRAME.INPUT, Buffer.concat([length, head, stdin, ...(overlay ? [overlay.tar] : [])]));
 }
 
 type Waiter = { readonly resolve: (frame: Frame | undefined) => void };

@@ -121,7 +121,7 @@ export async function startHttp(options: TestServerOptions = {}): Promise<TestSe
       network: 'none',
       stdinBytesMax: MIB,
       displays: { count: 10, bytes: MIB },
-      inputs: { count: 3, wallMs: 60_000, outputBytes: 1 << 20 },
+      inputs: { count: 8, wallMs: 60_000, outputBytes: 1 << 20 },
       artifacts: { files: 10, bytes: MIB, inlineBytes: 1000 },
     },
     slots: new RunSlots({ concurrent: options.concurrent ?? 64, queueMax: options.queueMax ?? 64 }),

@@ -5,6 +5,7 @@
  */
 import type { z } from 'zod';
 import { ServiceError } from '../../domain/errors.ts';
+import { inputField } from '../../domain/inputs.ts';
 
 const FIELD_CHARACTERS = 200;
 
@@ -64,5 +65,10 @@ function resolveUnion(issue: Issue, path: Path): { issue: Issue; path: Path } {
 }
 
 function joined(path: Path): string {
+  const [first, index, ...rest] = path;
+  // There can be thousands, with the names of files in them.
+  if (first === 'inputs' && typeof index === 'number') {
+    return inputField(index, ...rest.map((part) => (typeof part === 'number' ? part : String(part))));
+  }
   return path.map(String).join('.');
 }

@@ -4,10 +4,12 @@
  */
 import { ServiceError } from '../../domain/errors.ts';
 import type { ProjectFile } from '../../execution/project-gate.ts';
-import { jsonFormSchema, type FilesField } from '../schemas/json-form-schema.ts';
+import type { FilesField } from '../schemas/files-schema.ts';
+import { jsonFormSchema } from '../schemas/json-form-schema.ts';
 import { fieldError, invalidField } from './field-errors.ts';
+import { filesOf } from './files-field.ts';
 import type { AskedProject, FormContext } from './request-form.ts';
-import { decodeBase64, toAskedRun } from './run-options.ts';
+import { toAskedRun } from './run-options.ts';
 import { parseStrictJson } from './strict-json.ts';
 
 const CODE_PATH = 'main.py';
@@ -31,22 +33,9 @@ function projectFiles(code: string | undefined, files: FilesField | undefined): 
     throw invalidField('files', 'cannot be given together with "code"');
   }
   if (code !== undefined) return [{ path: CODE_PATH, content: Buffer.from(code, 'utf8') }];
-  const listed = files === undefined ? [] : Array.isArray(files) ? listedFiles(files) : namedFiles(files);
+  const listed = files === undefined ? [] : filesOf(files, (index) => `files.${String(index)}.content`);
   if (listed.length === 0) {
     throw new ServiceError('missing_project', 'The body needs "code" or at least one entry in "files".');
   }
   return listed;
-}
-
-function listedFiles(files: Extract<FilesField, readonly unknown[]>): readonly ProjectFile[] {
-  return files.map(({ name, path, content, encoding, executable = false }, index) => ({
-    path: name ?? path ?? '',
-    content:
-      encoding === 'base64' ? decodeBase64(content, `files.${String(index)}.content`) : Buffer.from(content, 'utf8'),
-    executable,
-  }));
-}
-
-function namedFiles(files: Exclude<FilesField, readonly unknown[]>): readonly ProjectFile[] {
-  return Object.entries(files).map(([path, content]) => ({ path, content: Buffer.from(content, 'utf8') }));
 }

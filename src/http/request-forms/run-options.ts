@@ -5,11 +5,13 @@
  * what this service cannot do is refused rather than left out. Whether a limit or
  * a name is allowed is policy's business, not judged here.
  */
+import { inputField } from '../../domain/inputs.ts';
 import type { Limits } from '../../domain/limits.ts';
 import type { EntryPoint, RunRequest } from '../../domain/plan.ts';
 import type { Webhook } from '../../domain/webhook.ts';
 import { runOptionsSchema, type RunOptions } from '../schemas/run-options-schema.ts';
 import { fieldError, invalidField } from './field-errors.ts';
+import { decodeBase64, filesOf } from './files-field.ts';
 
 const MIB = 1 << 20;
 const SHARES_PER_CORE = 1024;
@@ -88,11 +90,12 @@ function inputsOf({ inputs, stop_on_failure = false }: RunOptions, spelling: Spe
     return {};
   }
   const list = inputs.map((input, index) => {
-    const field = `inputs.${String(index)}.stdin_base64`;
+    const field = inputField(index, 'stdin_base64');
     if (input.stdin !== undefined && input.stdin_base64 !== undefined) {
       throw invalidField(field, 'says what "stdin" says already; give one of them');
     }
-    return { args: input.args ?? [], stdin: stdinOf(input, () => field) };
+    const files = input.files && filesOf(input.files, (file) => inputField(index, 'files', file, 'content'));
+    return { args: input.args ?? [], stdin: stdinOf(input, () => field), ...(files?.length ? { files } : {}) };
   });
   return { inputs: { list, stopOnFailure: stop_on_failure } };
 }
@@ -137,14 +140,6 @@ function requirementsOf({ requirements, requirements_txt }: RunOptions, spelling
 function stdinOf(options: Pick<RunOptions, 'stdin' | 'stdin_base64'>, spelling: Spelling): Uint8Array {
   if (options.stdin_base64 === undefined) return Buffer.from(options.stdin ?? '', 'utf8');
   return decodeBase64(options.stdin_base64, spelling('stdin_base64'));
-}
-
-/** Strict base64 (RFC 4648, 4): the standard alphabet, padded. */
-export function decodeBase64(encoded: string, field: string): Buffer {
-  if (encoded.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(encoded)) {
-    throw invalidField(field, 'is not base64');
-  }
-  return Buffer.from(encoded, 'base64');
 }
 
 /** The variables of a list of `NAME=value`. */

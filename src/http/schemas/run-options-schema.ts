@@ -6,9 +6,8 @@
  * an unknown field is an error, so that a misspelled limit is never ignored.
  */
 import { z } from 'zod';
+import { filesSchema, text } from './files-schema.ts';
 
-/** Text that survives being written as UTF-8; JSON can hold half a surrogate pair. */
-export const text = z.string().refine((value) => value.isWellFormed(), { error: 'expected well-formed Unicode' });
 const whole = z.int().positive();
 /** A day. */
 const QUEUE_TIMEOUT_MS_MAX = 86_400_000;
@@ -100,11 +99,18 @@ export const runOptionsShape = {
         args: z.array(text).optional().meta({ description: 'sys.argv[1:] for this input.' }),
         stdin: text.optional(),
         stdin_base64: z.string().optional(),
+        files: filesSchema.optional().meta({
+          description:
+            'Files that are there for this input only: a list, or an object from path to text. They may replace files of the project.',
+        }),
       }),
     )
     .min(1)
     .optional()
-    .meta({ description: 'Runs the program once for each, one after the other, in one sandbox. JSON only.' }),
+    .meta({
+      description:
+        'Runs the program once for each, one after the other, in one sandbox. In JSON or in metadata, not in the query string.',
+    }),
   stop_on_failure: z.boolean().optional().meta({
     description: 'Whether the inputs after one that did not exit with 0 are left out. Default: false.',
   }),

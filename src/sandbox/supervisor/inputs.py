@@ -163,6 +163,12 @@ def forget_notes():
         CHILD.notes[:] = bytes(NOTE_BYTES)
 
 
+def unpack(tar, lies_over=False):
+    unpacker = Unpacker(lies_over)
+    unpacker.feed(tar)
+    unpacker.finish()
+
+
 def run_inputs(run):
     """Runs every input in its turn, and tells how each ended. What was not run is the host's to see."""
     plan = run.plan
@@ -182,9 +188,9 @@ def run_inputs(run):
             if index:
                 sweep()
                 forget_notes()
-                unpacker = Unpacker()
-                unpacker.feed(run.archive)
-                unpacker.finish()
+                unpack(run.archive)
+            if given[2]:
+                unpack(given[2], lies_over=True)
             kills = oom_kills()
             cpu_before = children_cpu_ms()
             run.begin(InputProcess(template), given, min(wall_limit, left_ms), output_left)

@@ -87,7 +87,7 @@ class Run:
         self.cause = None
         self.status = None
         self.process = CHILD
-        # With many inputs: each as (args, stdin), the project to restore, and what the current one may use.
+        # With many inputs: each as (args, stdin, files), the project to restore, and what the current one may use.
         self.inputs = []
         self.archive = bytearray()
         self.damage = None
@@ -110,8 +110,10 @@ class Run:
                     if self.plan["inputs"]:
                         self.archive += payload
                 elif kind == FRAME_TYPES["INPUT"]:
-                    length = int.from_bytes(payload[:4], "big")
-                    self.inputs.append((json.loads(payload[4 : 4 + length]), payload[4 + length :]))
+                    begin = 4 + int.from_bytes(payload[:4], "big")
+                    head = json.loads(payload[4:begin])
+                    end = begin + head["stdinBytes"]
+                    self.inputs.append((head["args"], payload[begin:end], payload[end:]))
                 elif kind == FRAME_TYPES["STDIN"]:
                     self.stdin += payload
                 elif kind == FRAME_TYPES["RELEASE"]:
@@ -165,7 +167,7 @@ class Run:
 
     def begin(self, process, given, wall_ms, output_bytes):
         """Makes the next input's process the one that is run."""
-        args, stdin = given
+        args, stdin, _ = given
         limits = dict(self.plan["limits"], wall_ms=wall_ms)
         limits["output_bytes"] = min(limits["output_bytes"], max(1, output_bytes))
         self.plan = dict(self.plan, args=args, limits=limits)

@@ -24,7 +24,9 @@ class Unpacker:
     O_NOFOLLOW, and the gate has refused entries below a link.
     """
 
-    def __init__(self):
+    def __init__(self, lies_over=False):
+        # Whether what is there already gives way: a file to a file; a directory stays.
+        self.lies_over = lies_over
         self.buffered = bytearray()
         self.file = -1
         self.file_left = 0
@@ -110,13 +112,23 @@ class Unpacker:
         self.records = {}
         self.path = path
         if kind == b"5":
-            os.mkdir(path, 0o755)
+            try:
+                os.mkdir(path, 0o755)
+            except FileExistsError:
+                # The gate has compared the kinds: it is a directory of the project.
+                if not self.lies_over:
+                    raise
         elif kind == b"2":
             os.symlink(target, path)
             self.known[path] = None
             self.has_links = True
         elif kind == b"0":
             mode = 0o755 if int(block[100:107], 8) & 0o111 else 0o644
+            if self.lies_over:
+                try:
+                    os.unlink(path)
+                except FileNotFoundError:
+                    pass
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
             if size:
                 self.file = descriptor

@@ -1,6 +1,6 @@
 /** One program, many inputs: each gets its own process, and finds nothing of those before it. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { RunInput } from '../../../src/domain/inputs.ts';
+import type { AskedInput } from '../../../src/domain/inputs.ts';
 import type { RunRequest } from '../../../src/domain/plan.ts';
 import { startEngine, type Files, type TestEngine } from '../../support/engine.ts';
 
@@ -17,12 +17,12 @@ afterAll(async () => {
   await engine[Symbol.asyncDispose]();
 });
 
-const given = (...stdin: readonly string[]): RunInput[] =>
+const given = (...stdin: readonly string[]): AskedInput[] =>
   stdin.map((text) => ({ args: [], stdin: Buffer.from(text) }));
 
 async function run(
   program: string | Files,
-  list: readonly RunInput[],
+  list: readonly AskedInput[],
   more: Partial<RunRequest> = {},
   stopOnFailure = false,
 ) {
@@ -230,6 +230,47 @@ print(sorted(found))
   test('in random numbers: each has its own', async () => {
     const execution = await run('import random; print(random.random())', given('', '', ''));
     expect(new Set(outputs(execution)).size).toBe(3);
+  });
+});
+
+describe('files of an input', () => {
+  const files = (given: Readonly<Record<string, string>>, executable = false): AskedInput => ({
+    args: [],
+    stdin: Buffer.alloc(0),
+    files: Object.entries(given).map(([path, content]) => ({ path, content: Buffer.from(content), executable })),
+  });
+  const look = `
+import os
+for folder, _, names in sorted(os.walk("/work")):
+  for name in sorted(names):
+    path = os.path.join(folder, name)
+    print(os.path.relpath(path, "/work"), open(path).read() if name != "main.py" else "", oct(os.stat(path).st_mode)[-3:])
+`;
+  const project = { 'main.py': look, 'data/a.txt': 'project' };
+
+  test('are there for it alone; what they replace is back afterwards', async () => {
+    const execution = await run(project, [
+      files({}),
+      files({ 'data/a.txt': 'mine', 'new/deep/b.sh': 'B' }, true),
+      files({ 'data/c.txt': 'C' }),
+      files({}),
+    ]);
+    const plain = 'main.py  644\ndata/a.txt project 644\n';
+    expect(outputs(execution)).toEqual([
+      plain,
+      'main.py  644\ndata/a.txt mine 755\nnew/deep/b.sh B 755\n',
+      `${plain}data/c.txt C 644\n`,
+      plain,
+    ]);
+  });
+
+  test('may be the program itself, and modules it imports', async () => {
+    const execution = await run({ 'main.py': 'import answer; print(answer.VALUE)', 'answer.py': 'VALUE = 0' }, [
+      files({ 'answer.py': 'VALUE = 1' }),
+      files({ 'main.py': 'print("another")' }),
+      files({}),
+    ]);
+    expect(outputs(execution)).toEqual(['1\n', 'another\n', '0\n']);
   });
 });
 
