@@ -26,7 +26,10 @@ const CALLS: readonly ProxiedCall[] = [
   'list',
   'ping',
 ];
-const FAULTS: readonly Fault[] = [404, 409, 500, 'garbage', 'eof', 'lost', 'hang'];
+const FAULTS: readonly Fault[] = [
+  ...([404, 409, 500, 'garbage', 'shape', 'eof'] as const),
+  ...(['lost', 'cut', 'truncated', 'slow', 'hang'] as const),
+];
 
 const oneOf = <T>(items: readonly T[], random: () => number): T => {
   const item = items[Math.floor(random() * items.length)];
@@ -48,6 +51,14 @@ async function killServer({ server, random, recovered }: Target): Promise<string
   }
   recovered(await server.boot());
   return again ? 'server killed, and killed while it recovered' : 'server killed';
+}
+
+/** For a while, then mended. */
+async function meanwhile({ random }: Target, minMs: number, maxMs: number, mend: () => void): Promise<string> {
+  const forMs = minMs + random() * (maxMs - minMs);
+  await sleep(forMs);
+  mend();
+  return `for ${forMs.toFixed(0)} ms`;
 }
 
 export const FAULT_KINDS: Readonly<Record<string, (target: Target) => Promise<string>>> = {
@@ -76,6 +87,37 @@ export const FAULT_KINDS: Readonly<Record<string, (target: Target) => Promise<st
     await daemon.stop('SIGKILL');
     await daemon.resume();
     return 'daemon killed and started';
+  },
+  'restart daemon, its containers go on': async ({ daemon, random }) => {
+    await daemon.keepContainers(true);
+    await daemon.stop(random() < 0.5 ? 'SIGTERM' : 'SIGKILL');
+    await daemon.resume();
+    await daemon.keepContainers(false);
+    return 'daemon restarted beside its containers';
+  },
+  'kill containerd': async ({ daemon }) => {
+    daemon.killContainerd();
+    await sleep(3_000);
+    await daemon.resume();
+    return 'containerd killed';
+  },
+  'kill shims': ({ daemon }) => Promise.resolve(`${String(daemon.killShims())} shims killed`),
+  'fill the disk of the daemon': async (target) =>
+    `the daemon's disk full ${await meanwhile(target, 500, 4_000, target.daemon.fillDisk())}`,
+  'use up the inodes of the daemon': async (target) =>
+    `the daemon's inodes used up ${await meanwhile(target, 500, 4_000, target.daemon.fillInodes())}`,
+  'stop the server': async (target) => {
+    target.server.signal('SIGSTOP');
+    return `server stood still ${await meanwhile(target, 500, 8_000, () => {
+      target.server.signal('SIGCONT');
+    })}`;
+  },
+  'take the descriptors of the server': async (target) =>
+    `no descriptor for the server ${await meanwhile(target, 500, 4_000, target.server.takeDescriptors())}`,
+  'move the wall clock': async (target) => {
+    const hours = oneOf([-1, 1], target.random);
+    const back = target.server.moveWallClock(hours * 3600);
+    return `the server's clock ${String(hours)} h off ${await meanwhile(target, 500, 4_000, back)}`;
   },
   'break calls': async ({ proxy, random }) => {
     const call = oneOf(CALLS, random);

@@ -1,15 +1,28 @@
 /**
- * A Docker daemon of our own, with its own storage and socket, that may be paused,
- * killed and started again without anybody else noticing. Needs root.
+ * A Docker daemon of our own, with its own disk and socket, that may be paused, killed,
+ * filled up and started again without anybody else noticing. Needs root.
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, openSync, closeSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const START_TIMEOUT_MS = 60_000;
+const DISK = '2G';
+/** Enough for the images and a hundred containers; few enough to be used up in a moment. */
+const DISK_INODES = 60_000;
 
 export class PrivateDaemon implements AsyncDisposable {
   readonly socketPath: string;
@@ -24,7 +37,8 @@ export class PrivateDaemon implements AsyncDisposable {
   /** Starts a daemon and copies `images` into it from the one everybody uses. */
   static async start(images: readonly string[]): Promise<PrivateDaemon> {
     const daemon = new PrivateDaemon(mkdtempSync(join(tmpdir(), 'pyexec-chaos-daemon-')));
-    writeFileSync(join(daemon.#directory, 'daemon.json'), '{}');
+    daemon.#configure({});
+    daemon.#makeDisk();
     await daemon.resume();
     const archive = join(daemon.#directory, 'images.tar');
     execFileSync('docker', ['save', '-o', archive, ...images]);
@@ -77,6 +91,59 @@ export class PrivateDaemon implements AsyncDisposable {
     if (signal === 'SIGKILL') this.#endContainerd();
   }
 
+  /** Whether its containers survive it from now on, or no longer. */
+  async keepContainers(isOn: boolean): Promise<void> {
+    this.#configure({ 'live-restore': isOn });
+    this.#process?.kill('SIGHUP');
+    // It reads its file anew in its own time.
+    await sleep(500);
+  }
+
+  /** Ends its containerd at once; the daemon starts another. */
+  killContainerd(): void {
+    process.kill(this.#containerdPid(), 'SIGKILL');
+  }
+
+  /** Ends the process that stands between the daemon and each container. The containers go on. Returns how many. */
+  killShims(): number {
+    const ours = join(this.#directory, 'exec', 'containerd');
+    const shims = readdirSync('/proc').filter((pid) => {
+      if (!/^\d+$/.test(pid)) return false;
+      try {
+        const command = readFileSync(join('/proc', pid, 'cmdline'), 'utf8');
+        return command.includes('containerd-shim') && command.includes(ours);
+      } catch {
+        return false;
+      }
+    });
+    for (const pid of shims) process.kill(Number(pid), 'SIGKILL');
+    return shims.length;
+  }
+
+  /** Takes every byte of its disk. Returns what gives them back. */
+  fillDisk(): () => void {
+    const filler = join(this.#directory, 'data', 'filler');
+    const { bavail, bsize } = statfsSync(join(this.#directory, 'data'));
+    execFileSync('fallocate', ['-l', String(bavail * bsize), filler]);
+    return () => {
+      rmSync(filler, { force: true });
+    };
+  }
+
+  /** Takes every inode of its disk. Returns what gives them back. */
+  fillInodes(): () => void {
+    const fillers = join(this.#directory, 'data', 'fillers');
+    mkdirSync(fillers);
+    try {
+      for (let n = 0; ; n += 1) closeSync(openSync(join(fillers, String(n)), 'w'));
+    } catch {
+      // There are none left.
+    }
+    return () => {
+      rmSync(fillers, { recursive: true, force: true });
+    };
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       const left = this.#docker('ps', '-aq')
@@ -93,6 +160,19 @@ export class PrivateDaemon implements AsyncDisposable {
       if (place.startsWith(this.#directory)) execFileSync('umount', ['-l', place]);
     }
     rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  #configure(settings: Readonly<Record<string, boolean>>): void {
+    writeFileSync(join(this.#directory, 'daemon.json'), JSON.stringify(settings));
+  }
+
+  /** Its storage on a file system of its own, which can be full without anybody else noticing. */
+  #makeDisk(): void {
+    const [file, place] = [join(this.#directory, 'disk'), join(this.#directory, 'data')];
+    execFileSync('truncate', ['-s', DISK, file]);
+    execFileSync('mkfs.ext4', ['-q', '-F', '-m', '0', '-N', String(DISK_INODES), file]);
+    mkdirSync(place);
+    execFileSync('mount', ['-o', 'loop', file, place]);
   }
 
   #launch(): void {
@@ -118,13 +198,20 @@ export class PrivateDaemon implements AsyncDisposable {
 
   /** A killed daemon leaves its containerd, which would keep the next one's from starting. */
   #endContainerd(): void {
-    const pidFile = join(this.#directory, 'exec', 'containerd', 'containerd.pid');
     try {
-      process.kill(Number(readFileSync(pidFile, 'utf8')), 'SIGKILL');
+      this.killContainerd();
     } catch {
       // It went with the daemon.
     }
-    rmSync(pidFile, { force: true });
+    rmSync(this.#containerdPidFile(), { force: true });
+  }
+
+  #containerdPidFile(): string {
+    return join(this.#directory, 'exec', 'containerd', 'containerd.pid');
+  }
+
+  #containerdPid(): number {
+    return Number(readFileSync(this.#containerdPidFile(), 'utf8'));
   }
 
   #docker(...args: readonly string[]): string {

@@ -1,9 +1,11 @@
 /**
  * `npm run chaos`: a mixed load, one job in ten hostile, while the server is killed,
- * the daemon paused, killed and restarted, the disk filled and the socket to the
- * daemon broken call by call; then the claims are checked over what clients were answered.
+ * stopped, short of descriptors and wrong about the time, the daemon paused, killed and
+ * restarted, both disks filled and the socket to the daemon broken call by call; then the
+ * claims are checked over what clients were answered.
  *
  *   npm run chaos -- --minutes 3 --clients 8 --seed 1
+ *   npm run chaos -- --minutes 2 --only 'kill shims,kill containerd'
  *   npm run chaos -- --soak 5000
  *
  * Exit status 1 when a claim does not hold.
@@ -38,6 +40,7 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '3' },
     clients: { type: 'string', default: '8' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+    only: { type: 'string' },
     soak: { type: 'string' },
   },
 });
@@ -55,10 +58,13 @@ async function chaos(): Promise<number> {
   const target: Target = { server, daemon, proxy, random, recovered: (bootMs) => recoveriesMs.push(bootMs) };
   const clients = Array.from({ length: Number(values.clients) }, () => client(load));
   const faults: Record<string, number> = {};
+  const kinds = values.only?.split(',') ?? Object.keys(FAULT_KINDS);
+  const unknown = kinds.find((kind) => !(kind in FAULT_KINDS));
+  if (unknown !== undefined)
+    throw new Error(`no such fault: ${unknown}; there is ${Object.keys(FAULT_KINDS).join(', ')}`);
   const end = performance.now() + Number(values.minutes) * 60_000;
   while (performance.now() < end) {
     await sleep(1_000 + random() * 3_000);
-    const kinds = Object.keys(FAULT_KINDS);
     const kind = kinds[Math.floor(random() * kinds.length)] ?? '';
     const told = await FAULT_KINDS[kind]?.(target);
     faults[kind] = (faults[kind] ?? 0) + 1;

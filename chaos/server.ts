@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { freePort } from '../test/support/service-process.ts';
+import { hasCompiler, WallClock } from '../test/support/wall-clock.ts';
 
 const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url));
 const STATE_MEGABYTES = 96;
@@ -22,6 +23,7 @@ export class Server implements AsyncDisposable {
   readonly #settings: Readonly<Record<string, string>>;
   readonly #directory: string;
   readonly #log: number;
+  readonly #clock = hasCompiler ? new WallClock() : undefined;
   #process: ChildProcess | undefined;
 
   private constructor(port: number, directory: string, settings: Readonly<Record<string, string>>) {
@@ -65,7 +67,7 @@ export class Server implements AsyncDisposable {
     for (const deadline = performance.now() + BOOT_ATTEMPTS_MS; ; await sleep(300)) {
       const startedAt = performance.now();
       const child = spawn(process.execPath, [MAIN], {
-        env: { ...(PATH ? { PATH } : {}), ...(HOME ? { HOME } : {}), ...this.#settings },
+        env: { ...(PATH ? { PATH } : {}), ...(HOME ? { HOME } : {}), ...this.#clock?.environment, ...this.#settings },
         stdio: ['ignore', this.#log, this.#log],
       });
       this.#process = child;
@@ -85,6 +87,32 @@ export class Server implements AsyncDisposable {
   /** Ends it as an operator does. */
   async stop(): Promise<void> {
     await this.#end('SIGTERM');
+  }
+
+  /** SIGSTOP or SIGCONT. */
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#process?.kill(signal);
+  }
+
+  /** Leaves it hardly a descriptor more than it has. Returns what gives them back. */
+  takeDescriptors(): () => void {
+    const { pid } = this;
+    const open = readdirSync(`/proc/${String(pid)}/fd`).length;
+    const limitTo = (soft: string) => {
+      execFileSync('prlimit', ['--pid', String(pid), `--nofile=${soft}:`]);
+    };
+    limitTo(String(open + 2));
+    return () => {
+      limitTo('1024');
+    };
+  }
+
+  /** Its clock, and nobody else's, is so many seconds off; where there is no compiler, nothing is. Returns what puts it right. */
+  moveWallClock(seconds: number): () => void {
+    this.#clock?.moveTo(seconds);
+    return () => {
+      this.#clock?.moveTo(0);
+    };
   }
 
   /** Takes all the room there is in the state directory. Returns what gives it back. */
@@ -117,6 +145,7 @@ export class Server implements AsyncDisposable {
     closeSync(this.#log);
     execFileSync('umount', ['-l', join(this.#directory, 'state')]);
     rmSync(this.#directory, { recursive: true, force: true });
+    this.#clock?.[Symbol.dispose]();
   }
 
   async #answers(): Promise<boolean> {

@@ -185,13 +185,13 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
     },
   });
   const letGo = (layer: string) => warmLayers.forget(layer);
+  const imageStore = new ImageStore(daemon);
   const layers = buildLayers(config, {
-    ...{ daemon, host, logger, metrics, letGo },
+    ...{ daemon, imageStore, host, logger, metrics, letGo },
     installed: (packages) => {
       audit.installed(packages);
     },
   });
-  const imageStore = new ImageStore(daemon);
   const isAllowed = imageMatcher(config.PYEXEC_ALLOWED_IMAGES);
   const defaultReference = normalizeReference(config.PYEXEC_DEFAULT_IMAGE);
   const mayRun = (reference: string) => normalizeReference(reference) === defaultReference || isAllowed(reference);
@@ -219,13 +219,6 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
     pool.setTargets([...warmLayers.targets(), ...targets]);
     pool.maintain();
   };
-  await maintainPool();
-  const poolTimer = setInterval(() => {
-    // A daemon that is away is seen by readiness and by the next run; the pool stays as it is meanwhile.
-    maintainPool().catch(() => undefined);
-  }, POOL_MAINTENANCE_MS);
-  poolTimer.unref();
-
   const budgets = buildBudgets(config, state.usage, logger);
   const audit = openAudit(config, logger, metrics);
   const observe = observeMilestones(logger, metrics);
@@ -280,6 +273,13 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
   });
 
   await keepState(state, executions, logger, audit.recovered, () => webhooks.recover((id) => executions.endOf(id)));
+  // Last: a boot that is refused leaves no containers.
+  await maintainPool();
+  const poolTimer = setInterval(() => {
+    // A daemon that is away is seen by readiness and by the next run; the pool stays as it is meanwhile.
+    maintainPool().catch(() => undefined);
+  }, POOL_MAINTENANCE_MS);
+  poolTimer.unref();
 
   let lastReadiness: { at: number; value: Promise<Readiness> } | undefined;
   const checkReadiness = async (): Promise<Readiness> => {

@@ -55,14 +55,20 @@ async function main(): Promise<void> {
     throw listenFailure(error, config);
   });
   const logger = createLogger(config.PYEXEC_LOG_LEVEL);
-  const app = await buildApp(config, logger, packageJson.version);
   const graceMs = config.PYEXEC_SHUTDOWN_GRACE * 1000;
+  const booting = buildApp(config, logger, packageJson.version);
+  let isLeaving = false;
   closeWithGrace({ delay: graceMs + CLOSE_MARGIN_MS, logger: false }, async ({ signal, err }) => {
     if (err) logger.fatal({ err }, 'unhandled fault');
     else logger.info({ signal }, 'draining');
+    isLeaving = true;
+    // A boot is seen through: what it has begun, containers for one, can be undone only when it is known.
+    const app = await booting;
     await app.close(err ? 0 : graceMs);
     logger.info('closed');
   });
+  const app = await booting;
+  if (isLeaving) return;
   try {
     await app.http.listen({ host: config.PYEXEC_HOST, port: config.PYEXEC_PORT });
   } catch (error) {

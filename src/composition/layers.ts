@@ -14,6 +14,7 @@ import { isReachable, type EgressRules } from '../egress/dialling.ts';
 import { EgressGate } from '../egress/egress-gate.ts';
 import type { SandboxHost } from '../sandbox/cold-start.ts';
 import type { DockerDaemon } from '../sandbox/docker-daemon.ts';
+import type { ImageStore } from '../sandbox/image-store.ts';
 import { LayerImages } from '../sandbox/layer-images.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -53,6 +54,7 @@ export function buildLayers(
   config: Config,
   parts: {
     readonly daemon: DockerDaemon;
+    readonly imageStore: ImageStore;
     readonly host: SandboxHost;
     readonly logger: Logger;
     readonly metrics: Metrics;
@@ -62,7 +64,7 @@ export function buildLayers(
     readonly installed: (packages: InstalledPackages) => void;
   },
 ): LayerStore {
-  const { daemon, host, installed, letGo, logger, metrics } = parts;
+  const { daemon, host, imageStore, installed, letGo, logger, metrics } = parts;
   const { index, allowed, url, hosts } = packageIndexAccess(config);
   const layerBytesMax = config.PYEXEC_LAYER_MAX_MB * MIB;
   const rules: EgressRules = {
@@ -74,8 +76,8 @@ export function buildLayers(
   };
 
   const builderImage = async (base: LayerBase) => {
-    const python = minorOf((await daemon.findImage(base.id))?.labels[PYTHON_LABEL]);
-    const images = await daemon.listImages();
+    const python = minorOf((await imageStore.find(base.id)).labels[PYTHON_LABEL]);
+    const images = await imageStore.list();
     const image = images.find(
       ({ labels }) => BUILDER_LABEL in labels && python !== undefined && minorOf(labels[PYTHON_LABEL]) === python,
     );

@@ -77,7 +77,7 @@ export async function checkPreimports(
 ): Promise<void> {
   try {
     const lease = await start(shape, new AbortController().signal);
-    void lease.release();
+    await lease.release();
   } catch (cause) {
     const reason = cause instanceof ServiceError && cause.cause instanceof Error ? cause.cause.message : String(cause);
     throw new ConfigError(`PYEXEC_POOL_PREIMPORTS: ${image} cannot be kept with ${preimports.join('+')}: ${reason}`, {

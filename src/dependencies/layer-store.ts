@@ -25,6 +25,15 @@ import type { Requirement } from './requirements.ts';
 /** Raised when what a layer holds changes although its lock does not: hooks removed, byte code, place. */
 const FORMAT = 1;
 const REFUSAL_REMEMBERED_MS = 30_000;
+/** What says nothing about the requirements: the next request is tried anew. */
+const PASSING: ReadonlySet<string> = new Set([
+  'shutting_down',
+  'queue_full',
+  'sandbox_unavailable',
+  'image_unavailable',
+  'storage_full',
+  'storage_unavailable',
+]);
 
 /** Labels of a layer's image. */
 const LAYER_LABEL = {
@@ -132,6 +141,9 @@ export class LayerStore {
   readonly #building = new Map<string, Promise<void>>();
   readonly #places: BuildPlaces;
   readonly #closing = new AbortController();
+  /** Whether a build failed in the daemon, which may have made the image all the same. */
+  #isUntidy = false;
+  #tidying: Promise<void> | undefined;
   #clock = 0;
   #sealing = 0;
 
@@ -212,6 +224,7 @@ export class LayerStore {
   async close(): Promise<void> {
     this.#closing.abort(new ServiceError('shutting_down', 'The service is shutting down.'));
     await Promise.allSettled([...this.#resolving.values(), ...this.#building.values()]);
+    await this.#tidying;
   }
 
   #lease(layer: Layer): LayerLease {
@@ -243,7 +256,7 @@ export class LayerStore {
       .catch((error: unknown) => {
         const code = error instanceof ServiceError ? error.code : 'internal';
         this.#options.observe({ kind: 'failed', code, caller });
-        if (error instanceof ServiceError && code !== 'shutting_down' && code !== 'queue_full') {
+        if (error instanceof ServiceError && !PASSING.has(code)) {
           // No longer than its callers are told to wait before they try again.
           const rememberedMs = Math.min(REFUSAL_REMEMBERED_MS, (error.retryAfterSeconds ?? Infinity) * 1000);
           this.#refused.set(request, { error, until: performance.now() + rememberedMs });
@@ -310,6 +323,8 @@ export class LayerStore {
         throw error;
       } finally {
         if (this.#building.get(key) === mine.promise) this.#building.delete(key);
+        const isIdle = this.#building.size === 0 && !this.#closing.signal.aborted;
+        if (this.#isUntidy && isIdle) this.#tidying ??= this.#tidy();
       }
     } catch (error) {
       if (this.#closing.signal.aborted) throw this.#closing.signal.reason;
@@ -359,6 +374,7 @@ export class LayerStore {
     };
     this.#sealing += 1;
     try {
+      await this.#tidying;
       const imageId = await this.#options.images.seal({
         key,
         baseImageId: base.id,
@@ -374,6 +390,7 @@ export class LayerStore {
       await this.#evict();
       layer.users -= 1;
     } catch (error) {
+      this.#isUntidy = true;
       // The daemon may have made it although its answer never came.
       await this.#options.images.remove(key).catch(() => false);
       // What a failed build left; not beside another, whose images have no name yet.
@@ -384,6 +401,23 @@ export class LayerStore {
       await tree.dispose();
     }
     this.#options.observe({ kind: 'phase', phase: 'seal', durationMs: performance.now() - started });
+  }
+
+  /** Removes images of builds that failed. What cannot be removed now is after the next build. Never rejects. */
+  async #tidy(): Promise<void> {
+    const { images } = this.#options;
+    try {
+      await images.sweep();
+      for (const { labels } of await images.list()) {
+        const key = labels[LAYER_LABEL.key];
+        if (key !== undefined && !this.#layers.has(key)) await images.remove(key);
+      }
+      this.#isUntidy = false;
+    } catch {
+      // The daemon is not well; nobody waits for this.
+    } finally {
+      this.#tidying = undefined;
+    }
   }
 
   /** Forgets the layers that were used longest ago and are not in use, until the rest fits. */

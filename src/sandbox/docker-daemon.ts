@@ -5,9 +5,13 @@
  * The archive endpoints are deliberately absent (CVE-2026-41567, -41568): nothing
  * is copied into or out of a container but through its attached streams.
  */
+import { subscribe } from 'node:diagnostics_channel';
+import { Agent, type ClientRequest, type IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex, Readable } from 'node:stream';
 import Docker from 'dockerode';
+import { ServiceError } from '../domain/errors.ts';
+import { startDeadline } from './deadline.ts';
 
 export type DaemonCall =
   | 'ping'
@@ -57,6 +61,15 @@ export class DaemonError extends Error {
   }
 }
 
+/** What a failed call is to a caller of ours who asked for something else; any other error is as it is. */
+export function asUnavailable(error: unknown): unknown {
+  if (!(error instanceof DaemonError)) return error;
+  return new ServiceError('sandbox_unavailable', 'The container engine does not answer.', {
+    cause: error,
+    retryAfterSeconds: 5,
+  });
+}
+
 /** Hears about every finished daemon call; telemetry subscribes here. */
 export type DaemonObserver = (call: DaemonCall, durationMs: number, failed: boolean) => void;
 
@@ -91,6 +104,38 @@ function expected<T>(answer: T, isExpected: boolean): T {
   return answer;
 }
 
+/** Whether it is a list of things with an id. */
+function isList(answer: unknown): boolean {
+  const hasId = (item: unknown) =>
+    typeof item === 'object' && item !== null && 'Id' in item && typeof item.Id === 'string';
+  return Array.isArray(answer) && answer.every(hasId);
+}
+
+type NullableSummary = Pick<Docker.ContainerInfo, 'Id' | 'Created'> & {
+  readonly Names: readonly string[] | null;
+  readonly Labels: Readonly<Record<string, string>> | null;
+};
+
+/** Those whose answers are watched. */
+const agents = new WeakSet<Agent>();
+
+// docker-modem does not hear an answer break off in its middle: it would wait for the rest until the deadline.
+subscribe('http.client.response.finish', (message) => {
+  const { request, response } = message as { readonly request: ClientRequest; readonly response: IncomingMessage };
+  const { agent } = request as unknown as { readonly agent?: unknown };
+  if (!(agent instanceof Agent) || !agents.has(agent)) return;
+  response.once('close', () => {
+    if (!response.complete) request.emit('error', new Error('the answer broke off'));
+  });
+});
+
+/** As Node's own. */
+function watchedAgent(): Agent {
+  const agent = new Agent({ keepAlive: true, scheduling: 'lifo', timeout: 5_000 });
+  agents.add(agent);
+  return agent;
+}
+
 export class DockerDaemon {
   readonly #docker: Docker;
   /** For the calls that cannot be aborted. */
@@ -105,23 +150,25 @@ export class DockerDaemon {
   }) {
     const { socketPath } = options;
     this.#deadlineMs = { ...DEADLINE_MS, ...options.deadlineMs };
-    this.#docker = new Docker({ socketPath });
+    // Its types know no agent.
+    const connection = { socketPath, agent: watchedAgent() };
+    this.#docker = new Docker(connection);
     const { ping, info, inspect_image } = this.#deadlineMs;
-    this.#impatientDocker = new Docker({ socketPath, timeout: Math.max(ping, info, inspect_image) });
+    this.#impatientDocker = new Docker({ ...connection, timeout: Math.max(ping, info, inspect_image) });
     this.#observe = options.observe;
   }
 
   async #call<T>(call: DaemonCall, run: (signal: AbortSignal) => Promise<T>, discard?: (late: T) => void): Promise<T> {
     const started = performance.now();
     const controller = new AbortController();
-    let timer: NodeJS.Timeout | undefined;
+    let answered: () => void = () => undefined;
     let late = false;
     const deadline = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
+      answered = startDeadline(this.#deadlineMs[call], () => {
         late = true;
         controller.abort();
         reject(new DaemonError(call, `no answer within ${String(this.#deadlineMs[call])} ms`, undefined));
-      }, this.#deadlineMs[call]);
+      });
     });
     const answer = run(controller.signal);
     answer.then(
@@ -140,7 +187,7 @@ export class DockerDaemon {
       const message = error instanceof Error ? error.message : String(error);
       throw new DaemonError(call, message, statusCodeOf(error), error);
     } finally {
-      clearTimeout(timer);
+      answered();
       this.#observe(call, performance.now() - started, failed);
     }
   }
@@ -182,7 +229,7 @@ export class DockerDaemon {
   > {
     const images = await this.#call('list_images', async (abortSignal) => {
       const answer = await this.#docker.listImages({ abortSignal });
-      return expected(answer, Array.isArray(answer));
+      return expected(answer, isList(answer));
     });
     return images.flatMap(({ Id, RepoTags, Labels, Size }) =>
       (RepoTags ?? [])
@@ -231,15 +278,17 @@ export class DockerDaemon {
 
   /** Changes the limits of a running container; it has them when this resolves. */
   async update(id: string, { memoryBytes, pids, cpus }: ContainerResources): Promise<void> {
-    await this.#call('update', (abortSignal) =>
-      this.#docker.getContainer(id).update({
+    await this.#call('update', async (abortSignal) => {
+      const answer: unknown = await this.#docker.getContainer(id).update({
         Memory: memoryBytes,
         MemorySwap: memoryBytes,
         PidsLimit: pids,
         NanoCpus: Math.round(cpus * 1e9),
         abortSignal,
-      }),
-    );
+      });
+      // A program is never let loose on limits it may not have.
+      expected(answer, typeof answer === 'object' && answer !== null && 'Warnings' in answer);
+    });
   }
 
   /** Undefined when the container is gone. */
@@ -247,6 +296,7 @@ export class DockerDaemon {
     try {
       return await this.#call('inspect', async (abortSignal) => {
         const { State } = await this.#docker.getContainer(id).inspect({ abortSignal });
+        expected(State, typeof State.Running === 'boolean');
         return { running: State.Running, oomKilled: State.OOMKilled, exitCode: State.ExitCode };
       });
     } catch (error) {
@@ -284,26 +334,35 @@ export class DockerDaemon {
   async listByLabel(label: string): Promise<readonly ContainerSummary[]> {
     const containers = await this.#call('list', async (abortSignal) => {
       const answer = await this.#docker.listContainers({ all: true, filters: { label: [label] }, abortSignal });
-      return expected(answer, Array.isArray(answer));
+      return expected(answer, isList(answer));
     });
-    return containers.map(({ Id, Names, Labels, Created }) => ({
+    // A container that is being removed may have neither names nor labels any more.
+    return containers.map(({ Id, Names, Labels, Created }: NullableSummary) => ({
       id: Id,
-      name: (Names[0] ?? '').replace(/^\//, ''),
-      labels: Labels,
+      name: (Names?.[0] ?? '').replace(/^\//, ''),
+      labels: Labels ?? {},
       createdAtS: Created,
     }));
   }
 
   /**
-   * Builds an image from a context, without a network. It has its name when this resolves.
+   * Builds an image from a context, without a network. It has its name when this resolves. It may have it, too, when
+   * this fails: the answer may be what was lost.
+   * @param options.signal aborted: the build is broken off.
    * @returns the image id.
    */
   async buildImage(
     context: Readable,
-    options: { readonly name: string; readonly dockerfile: string; readonly labels: Readonly<Record<string, string>> },
+    options: {
+      readonly name: string;
+      readonly dockerfile: string;
+      readonly labels: Readonly<Record<string, string>>;
+      readonly signal: AbortSignal;
+    },
   ): Promise<string> {
-    return this.#call('build', async (abortSignal) => {
-      const { name, dockerfile, labels } = options;
+    return this.#call('build', async (late) => {
+      const { name, dockerfile, labels, signal } = options;
+      const abortSignal = AbortSignal.any([late, signal]);
       const answer = await this.#docker.buildImage(context, {
         t: name,
         dockerfile,
@@ -329,7 +388,7 @@ export class DockerDaemon {
   ): Promise<readonly { id: string; names: readonly string[]; labels: Readonly<Record<string, string>> }[]> {
     const images = await this.#call('list_images', async (abortSignal) => {
       const answer = await this.#docker.listImages({ filters: { label: [label] }, abortSignal });
-      return expected(answer, Array.isArray(answer));
+      return expected(answer, isList(answer));
     });
     return images.map(({ Id, RepoTags, Labels }) => ({
       id: Id,

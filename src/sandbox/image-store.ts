@@ -3,7 +3,7 @@
  * for a short while, so that a request does not pay for asking; nothing is pulled.
  */
 import { ServiceError } from '../domain/errors.ts';
-import { DaemonError, type DockerDaemon } from './docker-daemon.ts';
+import { asUnavailable, type DockerDaemon } from './docker-daemon.ts';
 
 const REMEMBER_MS = 10_000;
 
@@ -41,16 +41,12 @@ export class ImageStore {
       this.#known.set(reference, { image, until: performance.now() + REMEMBER_MS });
       return image;
     } catch (error) {
-      if (!(error instanceof DaemonError)) throw error;
-      throw new ServiceError('sandbox_unavailable', 'The container engine does not answer.', {
-        cause: error,
-        retryAfterSeconds: 5,
-      });
+      throw asUnavailable(error);
     }
   }
 
-  /** Every local image with a name. */
-  list(): Promise<
+  /** Every local image with a name. @throws {ServiceError} sandbox_unavailable when the daemon does not tell. */
+  async list(): Promise<
     readonly {
       readonly reference: string;
       readonly id: string;
@@ -58,6 +54,10 @@ export class ImageStore {
       readonly sizeBytes: number;
     }[]
   > {
-    return this.#daemon.listImages();
+    try {
+      return await this.#daemon.listImages();
+    } catch (error) {
+      throw asUnavailable(error);
+    }
   }
 }

@@ -11,8 +11,7 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { Project } from '../domain/project.ts';
-import { ServiceError } from '../domain/errors.ts';
-import { DaemonError, type DockerDaemon } from './docker-daemon.ts';
+import { asUnavailable, type DockerDaemon } from './docker-daemon.ts';
 
 const REPOSITORY = 'pyexec-layer';
 const INSTANCE_LABEL = 'pyexec.layer.instance';
@@ -52,8 +51,8 @@ export class LayerImages {
   /**
    * Makes base and tree one image.
    * @returns the image id.
-   * @throws {Error} when the tree holds anything outside its folder; {ServiceError} sandbox_unavailable when the
-   *   daemon does not build it.
+   * @throws {Error} when the tree holds anything outside its folder; {ServiceError} sandbox_unavailable when the daemon
+   *   does not build it: whether it did is not known then.
    */
   async seal(layer: {
     readonly key: string;
@@ -84,10 +83,14 @@ export class LayerImages {
     );
     signal.addEventListener('abort', () => context.destroy(), { once: true });
     try {
-      return await this.#daemon.buildImage(context, { name: this.#nameOf(key), dockerfile: DOCKERFILE, labels });
-    } catch (cause) {
-      if (!(cause instanceof DaemonError)) throw cause;
-      throw new ServiceError('sandbox_unavailable', 'The container engine did not store the packages.', { cause });
+      return await this.#daemon.buildImage(context, {
+        name: this.#nameOf(key),
+        dockerfile: DOCKERFILE,
+        labels,
+        signal,
+      });
+    } catch (error) {
+      throw asUnavailable(error);
     } finally {
       context.destroy();
     }

@@ -80,7 +80,8 @@ export class OrphanReaper {
     const { daemon, instance, boot, isLive, observe, onError } = this.#options;
     const nowS = Date.now() / 1000;
     const orphans = (await daemon.listByLabel(LABEL.instance)).filter((container) =>
-      isOrphan(container, { instance, boot, nowS, isLive: isLive(container.name) }),
+      // One without a name is half removed already, or was not told of in full: it is not judged by it.
+      isOrphan(container, { instance, boot, nowS, isLive: container.name === '' || isLive(container.name) }),
     );
     let removed = 0;
     const removeNext = async () => {

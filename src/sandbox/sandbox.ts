@@ -18,6 +18,7 @@ import type { Project } from '../domain/project.ts';
 import { AttachDemultiplexer } from './attach-demultiplexer.ts';
 import { ArtifactFrames, type ArtifactSink } from './artifact-frames.ts';
 import { displayOf } from './display-frame.ts';
+import { startDeadline } from './deadline.ts';
 import type { DockerDaemon } from './docker-daemon.ts';
 import { FrameWriter } from './supervisor/frame-writer.ts';
 import {
@@ -45,6 +46,10 @@ const ARTIFACT_GRACE_MS = 5_000;
 /** How long a cancelled run has to report by itself. */
 const CANCEL_GRACE_MS = 700;
 const HELLO_DEADLINE_MS = 30_000;
+/** How long a program may take to be started once it has a sandbox: usually it is milliseconds. */
+const START_DEADLINE_MS = 20_000;
+/** What a sandbox takes in at least while it is sent a run. */
+const INTAKE_BYTES_PER_MS_MIN = 1024;
 /** The supervisor's own diagnostics that are kept for the log. */
 const DIAGNOSTIC_BYTES_MAX = 4_096;
 /** Frames are joined to writes of this size. */
@@ -92,6 +97,10 @@ function inputFrame({ args, stdin, overlay }: RunInput): Buffer {
   const length = Buffer.alloc(4);
   length.writeUInt32BE(head.length);
   return encodeFrame(FRAME.INPUT, Buffer.concat([length, head, stdin, ...(overlay ? [overlay.tar] : [])]));
+}
+
+function inputBytesOf({ inputs }: RunPlan): number {
+  return (inputs?.list ?? []).reduce((sum, { stdin }) => sum + stdin.length, 0);
 }
 
 type Waiter = { readonly resolve: (frame: Frame | undefined) => void };
@@ -176,9 +185,9 @@ export class Sandbox {
    * @throws {SandboxBroken} when it dies, speaks another protocol, or takes too long.
    */
   async handshake(): Promise<{ pythonVersion: string }> {
-    const timer = setTimeout(() => {
+    const heard = startDeadline(HELLO_DEADLINE_MS, () => {
       this.#end(new SandboxBroken('no handshake in time'));
-    }, HELLO_DEADLINE_MS);
+    });
     try {
       const frame = await this.#next();
       if (frame?.type !== FRAME.HELLO) throw this.#broken('the supervisor did not start');
@@ -189,7 +198,7 @@ export class Sandbox {
     } catch (error) {
       throw error instanceof SandboxBroken ? error : this.#broken('the handshake failed', error);
     } finally {
-      clearTimeout(timer);
+      heard();
     }
   }
 
@@ -245,14 +254,15 @@ export class Sandbox {
     if (this.#spent) throw new Error('a sandbox runs one plan');
     this.#spent = true;
     const started = performance.now();
-    let hostCause: 'wall_ms' | 'cancelled' | undefined;
-    const endByForce = (cause: 'wall_ms' | 'cancelled') => {
+    let hostCause: 'wall_ms' | 'cancelled' | 'never_started' | undefined;
+    const endByForce = (cause: 'wall_ms' | 'cancelled' | 'never_started') => {
       hostCause ??= cause;
       this.#daemon.kill(this.containerId).catch(() => undefined);
       // Whatever the daemon does, nobody waits longer for this container.
       setTimeout(() => this.#socket.destroy(), 2_000).unref();
     };
     const timers: NodeJS.Timeout[] = [];
+    let hasStarted: () => void = () => undefined;
     const cancel = () => {
       this.#socket.write(encodeFrame(FRAME.CANCEL));
       timers.push(setTimeout(endByForce, CANCEL_GRACE_MS, 'cancelled'));
@@ -260,7 +270,13 @@ export class Sandbox {
     try {
       signal.throwIfAborted();
       signal.addEventListener('abort', cancel, { once: true });
+      const bytes = project.tarBytes + plan.stdin.length + inputBytesOf(plan);
+      // A sandbox somebody paused, or whose processes get no time, is alive and says nothing.
+      hasStarted = startDeadline(START_DEADLINE_MS + bytes / INTAKE_BYTES_PER_MS_MIN, () => {
+        endByForce('never_started');
+      });
       const ending = this.#relay(plan, sink, () => {
+        hasStarted();
         const graceMs = BACKSTOP_GRACE_MS + (plan.artifacts ? ARTIFACT_GRACE_MS : 0);
         timers.push(setTimeout(endByForce, (plan.inputs?.limits.wallMs ?? plan.limits.wall_ms) + graceMs, 'wall_ms'));
       });
@@ -271,12 +287,14 @@ export class Sandbox {
       const report = await ending;
       if (report) return { kind: 'reported', report };
       if (signal.aborted) hostCause ??= 'cancelled';
+      if (hostCause === 'never_started') throw this.#broken('the program was not started in time');
       return await this.#explainSilence(hostCause, performance.now() - started);
     } catch (error) {
       if (error instanceof ProtocolError) throw this.#broken('the supervisor broke the protocol', error);
       throw error;
     } finally {
       signal.removeEventListener('abort', cancel);
+      hasStarted();
       for (const timer of timers) clearTimeout(timer);
     }
   }

@@ -215,15 +215,13 @@ export class WarmPool {
       this.#options.observe({ kind: 'miss' });
       return this.#options.start(shape, signal);
     }
-    for (;;) {
-      const ready = this.#pop(shelf);
-      if (!ready) this.#grow(shelf);
-      const member = ready ?? (await this.#wait(shelf, signal));
-      if (await this.#fit(member, shape)) {
-        this.#refillAfterwards(shelf);
-        return member.lease;
-      }
-    }
+    const ready = this.#pop(shelf);
+    if (!ready) this.#grow(shelf);
+    const member = ready ?? (await this.#wait(shelf, signal));
+    const fits = await this.#fit(member, shape);
+    this.#refillAfterwards(shelf);
+    // A daemon that does not change limits now may not change them for the next one either: this one is made with them.
+    return fits ? member.lease : this.#options.start(shape, signal);
   }
 
   /**

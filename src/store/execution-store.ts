@@ -52,6 +52,8 @@ export class ExecutionStore {
   readonly #retention: Retention;
   readonly #reserve: DiskReserve;
   readonly #path: string;
+  /** The file it all began with. Another in its place, or none, is not written to: what is in it would be lost. */
+  #inode: bigint | undefined;
   #open: { readonly database: Database; readonly statements: Statements } | undefined;
   #doneCount = 0;
   #doneBytes = 0;
@@ -84,6 +86,7 @@ export class ExecutionStore {
    */
   accept(execution: Omit<StoredExecution, 'state' | 'events' | 'shownSeq'>, key?: IdempotencyKey): void {
     const { id, ownerId, result, form } = execution;
+    this.#checkPlace();
     this.#write('FULL', (rows) => {
       rows.insert(id, ownerId, Date.parse(result.created_at), formText(form), JSON.stringify(result));
       if (key) rows.putKey(ownerId, key.key, key.request, id);
@@ -121,6 +124,7 @@ export class ExecutionStore {
     const files = this.#directoryBytes(id);
     const bytes = ROW_OVERHEAD_BYTES + text.length + (events.inline?.length ?? 0) + (files ?? 0);
     const finishedMs = Date.parse(result.finished_at ?? new Date().toISOString());
+    this.#checkPlace();
     const save = () => {
       const row = { id, finishedMs, bytes, hasFiles: files !== undefined, result: text, events };
       const changed = this.#write('FULL', (rows) => rows.finish(row));
@@ -154,6 +158,7 @@ export class ExecutionStore {
 
   /** Writes something. @throws {ServiceError} storage_full, storage_unavailable: nothing could be accepted now. */
   probe(): void {
+    this.#checkPlace();
     this.#write('NORMAL', (rows) => {
       rows.probe(Date.now());
     });
@@ -218,10 +223,18 @@ export class ExecutionStore {
 
   #connection() {
     if (!this.#open) {
+      this.#checkPlace();
       const database = new Database(this.#path, EXECUTIONS_SCHEMA);
+      this.#inode ??= inodeOf(this.#path);
       this.#open = { database, statements: statementsOf(database) };
     }
     return this.#open;
+  }
+
+  /** @throws {ServiceError} storage_unavailable when the state directory, or the file in it, was taken away. */
+  #checkPlace(): void {
+    if (this.#inode === undefined || inodeOf(this.#path) === this.#inode) return;
+    throw new ServiceError('storage_unavailable', 'Executions cannot be recorded: their records were moved away.');
   }
 
   #write<T>(durability: 'FULL' | 'NORMAL', work: (rows: Statements) => T): T {
@@ -253,6 +266,14 @@ export class ExecutionStore {
     } catch {
       // It could not even be closed; it is not used any more.
     }
+  }
+}
+
+function inodeOf(path: string): bigint | undefined {
+  try {
+    return statSync(path, { bigint: true }).ino;
+  } catch {
+    return undefined;
   }
 }
 

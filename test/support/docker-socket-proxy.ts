@@ -8,6 +8,7 @@ import { createServer, request, type IncomingMessage, type Server, type ServerRe
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Duplex } from 'node:stream';
 
 export const DOCKER_SOCKET = '/var/run/docker.sock';
@@ -25,10 +26,18 @@ export type ProxiedCall =
   | 'kill'
   | 'remove'
   | 'list'
-  | 'build';
+  | 'build'
+  | 'remove_image';
 
-/** `lost`: the call is carried out and its answer never comes. `garbage`: an answer that looks like success. */
-export type Fault = 404 | 409 | 500 | 'garbage' | 'eof' | 'lost' | 'hang';
+/**
+ * Without the call being carried out: a status; `garbage` and `shape`, successes that say nonsense, and JSON of
+ * something else; `eof` and `hang`, no answer. After it was carried out: `lost`, its answer never comes; `cut`,
+ * the connection ends in the middle of it; `truncated`, only half of it is said; `slow`, it comes a byte at a time.
+ */
+export type Fault = 404 | 409 | 500 | 'garbage' | 'shape' | 'eof' | 'hang' | 'lost' | 'cut' | 'truncated' | 'slow';
+
+/** What a slow answer takes at least. */
+const SLOW_MS = 1_500;
 
 const CALLS: readonly (readonly [ProxiedCall, RegExp])[] = [
   ['ping', /^(?:GET|HEAD) \/_ping/],
@@ -42,12 +51,51 @@ const CALLS: readonly (readonly [ProxiedCall, RegExp])[] = [
   ['start', /^POST \/containers\/[^/]+\/start/],
   ['kill', /^POST \/containers\/[^/]+\/kill/],
   ['inspect', /^GET \/containers\/[^/]+\/json/],
-  ['build', /^POST \/build/],
   ['remove', /^DELETE \/containers\/[^/?]+/],
+  ['build', /^POST \/build/],
+  ['remove_image', /^DELETE \/images\/[^?]+/],
 ];
 
 const ATTACHED =
   'HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n';
+
+/** Of the eight bytes that come before what a container says. */
+const HALF_A_HEADER = Buffer.from([1, 0, 0]);
+
+/** Passes on what the daemon answered, but not as it was said. */
+async function spoil(
+  answer: IncomingMessage,
+  outgoing: ServerResponse,
+  fault: 'cut' | 'truncated' | 'slow',
+): Promise<void> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of answer) chunks.push(chunk as Buffer);
+  const body = Buffer.concat(chunks);
+  const half = body.subarray(0, body.length >> 1);
+  const headers = { ...answer.headers };
+  delete headers['transfer-encoding'];
+  outgoing.on('error', () => undefined);
+  // What has no body has nothing to be cut: its head comes in half.
+  if (fault === 'cut' && body.length === 0) {
+    outgoing.socket?.end('HTTP/1.1 2');
+    return;
+  }
+  if (answer.statusCode !== 204 && answer.statusCode !== 304) {
+    headers['content-length'] = String(fault === 'truncated' ? half.length : body.length);
+  }
+  if (fault === 'slow') await sleep(SLOW_MS / 2);
+  outgoing.writeHead(answer.statusCode ?? 502, headers);
+  if (fault === 'truncated') outgoing.end(half);
+  else if (fault === 'cut') outgoing.write(half, () => outgoing.socket?.destroy());
+  else {
+    const step = Math.max(1, Math.ceil(body.length / 30));
+    for (let at = 0; at < body.length; at += step) {
+      outgoing.write(body.subarray(at, at + step));
+      await sleep(SLOW_MS / 2 / 30);
+    }
+    outgoing.end();
+  }
+}
 
 function callOf({ method, url }: IncomingMessage): ProxiedCall | undefined {
   const line = `${method ?? ''} ${(url ?? '').replace(/^\/v[\d.]+/, '')}`;
@@ -110,7 +158,7 @@ export class DockerSocketProxy implements AsyncDisposable {
       this.#forward(incoming, outgoing);
     });
     server.on('upgrade', (incoming, socket, head) => {
-      this.#upgrade(incoming, socket, head);
+      void this.#upgrade(incoming, socket, head);
     });
     // As dockerd, which does not close connections that are idle.
     server.keepAliveTimeout = 0;
@@ -157,14 +205,19 @@ export class DockerSocketProxy implements AsyncDisposable {
       outgoing.writeHead(fault, { 'content-type': 'application/json' }).end(`{"message":"injected ${String(fault)}"}`);
       return;
     }
-    if (fault === 'garbage') {
-      outgoing.writeHead(incoming.method === 'POST' ? 201 : 200).end('garbage');
+    if (fault === 'garbage' || fault === 'shape') {
+      outgoing.writeHead(incoming.method === 'POST' ? 201 : 200, { 'content-type': 'application/json' });
+      outgoing.end(fault === 'garbage' ? 'garbage' : '[{"Id":7,"Unexpected":[null]}]');
       return;
     }
     const { method, url: path, headers } = incoming;
     const onward = request({ socketPath: this.#upstream, method, path, headers, agent: false }, (answer) => {
       if (fault === 'lost') {
         answer.resume().on('end', () => incoming.socket.destroy());
+        return;
+      }
+      if (fault === 'cut' || fault === 'truncated' || fault === 'slow') {
+        void spoil(answer, outgoing, fault);
         return;
       }
       outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
@@ -174,7 +227,7 @@ export class DockerSocketProxy implements AsyncDisposable {
     incoming.pipe(onward);
   }
 
-  #upgrade(incoming: IncomingMessage, client: Duplex, head: Buffer): void {
+  async #upgrade(incoming: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
     client.on('error', () => undefined);
     const fault = this.#faultOf(callOf(incoming));
     if (fault === 'hang') return;
@@ -186,10 +239,15 @@ export class DockerSocketProxy implements AsyncDisposable {
       client.end(`HTTP/1.1 ${String(fault)} Injected\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}`);
       return;
     }
+    if (fault === 'shape') {
+      client.end('HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}');
+      return;
+    }
     if (fault === 'garbage') {
       client.end(`${ATTACHED}this is not a stream of Docker’s`);
       return;
     }
+    if (fault === 'slow') await sleep(SLOW_MS);
     const daemon = connect(this.#upstream);
     const headers = incoming.rawHeaders.flatMap((name, index, all) =>
       index % 2 === 0 ? [`${name}: ${all[index + 1] ?? ''}\r\n`] : [],
@@ -204,7 +262,10 @@ export class DockerSocketProxy implements AsyncDisposable {
       this.#attached.add(from);
       from.on('data', (chunk: Buffer) => {
         if (fault === 'lost' && from === daemon) client.destroy();
-        else if (!to.write(chunk) && !this.#isHung) {
+        else if ((fault === 'cut' || fault === 'truncated') && from === daemon) {
+          // In the middle of the head of the answer, or of the first frame behind it.
+          client.end(fault === 'cut' ? chunk.subarray(0, chunk.length >> 1) : Buffer.concat([chunk, HALF_A_HEADER]));
+        } else if (!to.write(chunk) && !this.#isHung) {
           from.pause();
           to.once('drain', () => {
             if (!this.#isHung) from.resume();

@@ -61,9 +61,14 @@ function launch(settings: Settings, args: readonly string[] = []): Launched {
   return { child, ended, log: () => stdout };
 }
 
-/** Starts the service where it is expected to refuse, and waits for its end. */
-export async function runService(settings: Settings, args: readonly string[] = []): Promise<Ended> {
+/** Starts the service where it is expected to refuse, or ends it with the signal, and waits for its end. */
+export async function runService(
+  settings: Settings,
+  args: readonly string[] = [],
+  signal?: { readonly name: NodeJS.Signals; readonly afterMs: number },
+): Promise<Ended> {
   const { child, ended } = launch(settings, args);
+  if (signal) setTimeout(() => child.kill(signal.name), signal.afterMs);
   const timer = setTimeout(() => child.kill('SIGKILL'), BOOT_TIMEOUT_MS);
   const result = await ended;
   clearTimeout(timer);

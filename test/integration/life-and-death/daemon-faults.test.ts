@@ -57,18 +57,33 @@ async function run(program: string): Promise<Execution> {
 const unavailable = { kind: 'infrastructure_error', code: 'sandbox_unavailable' };
 const imageGone = { kind: 'infrastructure_error', code: 'image_unavailable' };
 const fine = { kind: 'exited', exit_code: 0 };
-const FAULTS: readonly Fault[] = [404, 409, 500, 'garbage', 'eof', 'lost'];
+/** Those that hang, and those that are believed until a deadline, are in daemon-away. */
+const FAULTS: readonly Fault[] = [404, 409, 500, 'garbage', 'shape', 'eof', 'lost', 'cut', 'truncated', 'slow'];
+
+const READS_ITS_LIMIT = `
+for path in ("/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"):
+    try: print(open(path).read().strip()); break
+    except FileNotFoundError: pass
+`;
 
 /** What a run ends in when the call fails once; the daemon's own words never reach the caller. */
 const TABLE: readonly (readonly [ProxiedCall, Fault, object])[] = [
-  ...FAULTS.map((fault) => ['create', fault, fault === 404 ? imageGone : unavailable] as const),
-  ...FAULTS.map((fault) => ['attach', fault, unavailable] as const),
+  ...FAULTS.map(
+    (fault) => ['create', fault, fault === 404 ? imageGone : fault === 'slow' ? fine : unavailable] as const,
+  ),
+  ...FAULTS.map((fault) => ['attach', fault, fault === 'slow' ? fine : unavailable] as const),
   // Nothing is read from the answer to a start: one that looks like success is believed, and the silence after it is not.
-  ...FAULTS.filter((fault) => fault !== 'garbage').map((fault) => ['start', fault, unavailable] as const),
+  ...FAULTS.filter((fault) => !isBelieved(fault)).map(
+    (fault) => ['start', fault, fault === 'slow' || fault === 'truncated' ? fine : unavailable] as const,
+  ),
   // A removal that the daemon calls done or gone is done; the reaper finds what it was wrong about.
-  ...FAULTS.filter((fault) => fault !== 404 && fault !== 'garbage').map((fault) => ['remove', fault, fine] as const),
+  ...FAULTS.filter((fault) => fault !== 404 && !isBelieved(fault)).map((fault) => ['remove', fault, fine] as const),
   ...FAULTS.map((fault) => ['list', fault, fine] as const),
 ];
+
+function isBelieved(fault: Fault): boolean {
+  return fault === 'garbage' || fault === 'shape';
+}
 
 describe('F13: a call that fails once', () => {
   test.each(TABLE)('%s: %s', async (call, fault, outcome) => {
@@ -82,6 +97,31 @@ describe('F13: a call that fails once', () => {
   });
 });
 
+describe('F13: limits that are changed in a warm sandbox', () => {
+  test.each(FAULTS)('update: %s', async (fault) => {
+    const instance = `${INSTANCE}-${String(fault)}`;
+    const warm = await startEngine({
+      PYEXEC_DOCKER_SOCKET: proxy.socketPath,
+      PYEXEC_INSTANCE: instance,
+      PYEXEC_POOL_SIZE: '1',
+    });
+    try {
+      await until('one is ready', async () =>
+        (await warm.engine.metrics.render()).body.includes('pyexec_pool_ready 1'),
+      );
+      const before = proxy.counts.get('update') ?? 0;
+      proxy.fail('update', fault);
+      const execution = await warm.run(READS_ITS_LIMIT, { limits: { pids: 77 } });
+      // Never a program on limits it may not have: it gets a sandbox that was made with them.
+      expect(execution).toMatchObject({ outcome: fine, stdout: '77\n' });
+      expect((proxy.counts.get('update') ?? 0) - before).toBe(1);
+    } finally {
+      await warm[Symbol.asyncDispose]();
+    }
+    await untilGone(instance);
+  });
+});
+
 test('F12: a removal that is refused again and again is tried again, and the next run does not wait for it', async () => {
   proxy.fail('remove', 500, 3);
   expect((await run('print(1)')).outcome).toEqual(fine);
@@ -90,7 +130,7 @@ test('F12: a removal that is refused again and again is tried again, and the nex
 });
 
 describe('a sandbox that is ended from outside', () => {
-  test.each<Fault | 'no fault'>(['no fault', 404, 500, 'garbage', 'eof'])('inspect: %s', async (fault) => {
+  test.each<Fault | 'no fault'>(['no fault', ...FAULTS])('inspect: %s', async (fault) => {
     const submitted = await submit('import time; print("half", flush=True); time.sleep(60)');
     await until('it prints', async () => (await submitted.snapshot()).stdout === 'half\n');
     if (fault !== 'no fault') proxy.fail('inspect', fault);
@@ -107,7 +147,7 @@ describe('a sandbox that is ended from outside', () => {
 });
 
 describe('a sandbox that does not react to being cancelled', () => {
-  test.each<Fault | 'no fault'>(['no fault', 404, 409, 500, 'garbage', 'eof', 'hang'])('kill: %s', async (fault) => {
+  test.each<Fault | 'no fault'>(['no fault', ...FAULTS, 'hang'])('kill: %s', async (fault) => {
     const submitted = await submit('import time; print("half", flush=True); time.sleep(60)');
     await until('it prints', async () => (await submitted.snapshot()).stdout === 'half\n');
     const [container] = await containersOf(INSTANCE);
@@ -151,20 +191,21 @@ describe('F16: an image', () => {
     await expect(withImage('debian')).rejects.toMatchObject({ code: 'image_not_allowed', status: 403 });
   });
 
-  test.each<[Fault, string]>([
-    [404, 'image_unavailable'],
-    [409, 'sandbox_unavailable'],
-    [500, 'sandbox_unavailable'],
-    ['garbage', 'sandbox_unavailable'],
-    ['eof', 'sandbox_unavailable'],
-    ['lost', 'sandbox_unavailable'],
-  ])('that the daemon answers %s for is %s', async (fault, code) => {
+  test.each(FAULTS.filter((fault) => fault !== 'slow'))('that the daemon answers %s for', async (fault) => {
     proxy.fail('inspect_image', fault);
+    const code = fault === 404 ? 'image_unavailable' : 'sandbox_unavailable';
     await expect(withImage('pyexec/slim')).rejects.toMatchObject({ code, status: 503 });
+  });
+
+  test.each(FAULTS.filter((fault) => fault !== 'slow'))('the list of images is a 503 while it is %s', async (fault) => {
+    proxy.fail('list_images', fault);
+    await expect(engine.engine.images()).rejects.toMatchObject({ code: 'sandbox_unavailable', status: 503 });
+    proxy.heal();
+    expect((await engine.engine.images()).length).toBeGreaterThan(0);
   });
 });
 
-test.each<Fault>([404, 500, 'eof', 'lost'])(
+test.each<Fault>([404, 409, 500, 'eof', 'lost', 'cut'])(
   'readiness is red while ping is %s, and green again after it',
   async (fault) => {
     const { readiness } = engine.engine;
@@ -176,9 +217,12 @@ test.each<Fault>([404, 500, 'eof', 'lost'])(
   },
 );
 
-test.each<Fault>([500, 'garbage', 'eof'])('the reaper goes on after list was %s', async (fault) => {
-  proxy.fail('list', fault, 2);
-  const labels = { [LABEL.instance]: INSTANCE, [LABEL.boot]: 'before', [LABEL.expires]: '9999999999' };
-  await using orphan = await placeContainer('pyexec/slim:latest', labels);
-  await until('the orphan is gone', async () => !(await orphan.exists()));
-});
+test.each<Fault>([500, 'garbage', 'shape', 'cut', 'truncated', 'eof'])(
+  'the reaper goes on after list was %s',
+  async (fault) => {
+    proxy.fail('list', fault, 2);
+    const labels = { [LABEL.instance]: INSTANCE, [LABEL.boot]: 'before', [LABEL.expires]: '9999999999' };
+    await using orphan = await placeContainer('pyexec/slim:latest', labels);
+    await until('the orphan is gone', async () => !(await orphan.exists()));
+  },
+);

@@ -1,8 +1,10 @@
 /** SIGTERM and what else ends, or must not end, the service (F25, F26, F31, F34). */
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { containersOf, until, untilGone } from '../../support/docker-containers.ts';
-import { ServiceProcess } from '../../support/service-process.ts';
+import { SLIM } from '../../support/images.ts';
+import { freePort, runService, ServiceProcess } from '../../support/service-process.ts';
 
 const running = async (instance: string) =>
   (await containersOf(instance)).filter(({ State }) => State === 'running').length;
@@ -57,6 +59,35 @@ describe('SIGTERM', () => {
     expect(await containersOf(service.instance)).toEqual([]);
   });
 });
+
+test('SIGTERM at any moment of the boot ends it, and what it had begun with it', async () => {
+  const began = performance.now();
+  const timed = await ServiceProcess.start({ PYEXEC_POOL_SIZE: '2' });
+  const bootMs = performance.now() - began;
+  await timed[Symbol.asyncDispose]();
+  let seenThrough = 0;
+  // Later and later, until a few came while there was something to be undone.
+  for (let part = 0.4; seenThrough < 4; part += 0.1) {
+    expect(part, 'it boots').toBeLessThan(10);
+    const instance = `test-boot-${randomUUID()}`;
+    const { code, signal, stderr } = await runService(
+      {
+        PYEXEC_INSTANCE: instance,
+        PYEXEC_PORT: String(await freePort()),
+        PYEXEC_POOL_SIZE: '2',
+        PYEXEC_DEFAULT_IMAGE: SLIM,
+      },
+      [],
+      { name: 'SIGTERM', afterMs: part * bootMs },
+    );
+    // Before a line of ours runs there is nobody who could handle it, and nothing to be left.
+    expect([code, signal, stderr], `after ${String(Math.round(part * bootMs))} ms`).toEqual(
+      code === 0 ? [0, null, ''] : [null, 'SIGTERM', ''],
+    );
+    if (code === 0) seenThrough += 1;
+    expect(await containersOf(instance)).toEqual([]);
+  }
+}, 120_000);
 
 test('F26: a second SIGTERM ends it now, and after the next start nothing is left', async () => {
   const service = await ServiceProcess.start();

@@ -47,14 +47,14 @@ test('a member that was killed from outside is never handed out, and is replaced
 test('limits other than the default are applied to a warm member', async () => {
   await using engine = await startEngine({ PYEXEC_POOL_SIZE: '1' });
   await full(engine, 1);
-  const limit = 200 << 20;
   const program = `
-for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+for path in ("/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"):
     try: print(open(path).read().strip()); break
     except FileNotFoundError: pass
 `;
-  const { stdout } = await engine.run(program, runRequest({ limits: { memory_bytes: limit, disk_bytes: 64 << 20 } }));
-  expect(stdout).toBe(`${String(limit)}\n`);
+  const { stdout } = await engine.run(program, runRequest({ limits: { pids: 77 } }));
+  expect(stdout).toBe('77\n');
+  expect((await engine.engine.metrics.render()).body).toMatch(/^pyexec_pool_takes_total{result="hit"} 1$/m);
 });
 
 test('an image built anew under the same name replaces the members made of the old one', async () => {

@@ -1,12 +1,15 @@
 /** A daemon that never answers, answers nonsense or breaks off: every call fails in time, as a DaemonError. */
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, test } from 'vitest';
 import { DaemonError, DockerDaemon, type DaemonCall } from '../../../src/sandbox/docker-daemon.ts';
 
+const never = new AbortController().signal;
 const DEADLINE_MS = 150;
 /** Far more than the deadline, far less than the real ones. */
 const BOUND_MS = 2_000;
@@ -24,7 +27,8 @@ const CALLS: Readonly<Record<DaemonCall, (daemon: DockerDaemon) => Promise<unkno
   kill: (daemon) => daemon.kill('a'),
   remove: (daemon) => daemon.remove('a'),
   list: (daemon) => daemon.listByLabel('a'),
-  build: (daemon) => daemon.buildImage(Readable.from([Buffer.alloc(1024)]), { name: 'a', dockerfile: 'b', labels: {} }),
+  build: (daemon) =>
+    daemon.buildImage(Readable.from([Buffer.alloc(1024)]), { name: 'a', dockerfile: 'b', labels: {}, signal: never }),
   remove_image: (daemon) => daemon.removeImage('a'),
 };
 const NAMES = Object.keys(CALLS) as DaemonCall[];
@@ -96,14 +100,36 @@ test('a daemon that is not there is an error at once', async () => {
   for (const name of NAMES) await expect(CALLS[name](daemon), name).rejects.toBeInstanceOf(DaemonError);
 });
 
-test.each(['"OK"', 'OK', '[]', '{}', 'null', '0'])('a success that says %s is not believed', async (body) => {
-  const daemon = await daemonThat((socket) => socket.end(response('200 OK', body)));
-  // The others have nothing to read: the status is the answer.
-  const withAnswer: DaemonCall[] = ['info', 'inspect_image', 'create', 'attach', 'inspect'];
-  if (body !== '[]') withAnswer.push('list', 'list_images');
-  for (const name of withAnswer) {
-    await expect(CALLS[name](daemon), name).rejects.toBeInstanceOf(DaemonError);
-  }
+test.each(['"OK"', 'OK', '[]', '{}', 'null', '0', '[null]', '[{}]', '{"Id":7,"State":null}'])(
+  'a success that says %s is not believed',
+  async (body) => {
+    const daemon = await daemonThat((socket) => socket.end(response('200 OK', body)));
+    // The others have nothing to read: the status is the answer.
+    const withAnswer: DaemonCall[] = ['info', 'inspect_image', 'create', 'update', 'attach', 'inspect', 'build'];
+    if (body !== '[]') withAnswer.push('list', 'list_images');
+    for (const name of withAnswer) {
+      await expect(CALLS[name](daemon), name).rejects.toBeInstanceOf(DaemonError);
+    }
+  },
+);
+
+test.each(NAMES.filter((name) => name !== 'attach'))('%s hears at once that its answer broke off', async (name) => {
+  directory = mkdtempSync(join(tmpdir(), 'pyexec-daemon-'));
+  const socketPath = join(directory, 'd.sock');
+  server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.once('data', () => {
+      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"Id":', () =>
+        setTimeout(() => socket.destroy(), 20),
+      );
+    });
+  });
+  await new Promise<void>((resolve) => server?.listen(socketPath, resolve));
+  const daemon = new DockerDaemon({ socketPath, observe: () => undefined });
+  const started = performance.now();
+  await expect(CALLS[name](daemon)).rejects.toBeInstanceOf(DaemonError);
+  // No deadline of any call is as short.
+  expect(performance.now() - started).toBeLessThan(BOUND_MS);
 });
 
 test('calls that ran into their deadline leave no connection behind', async () => {
@@ -112,6 +138,50 @@ test('calls that ran into their deadline leave no connection behind', async () =
   const deadline = performance.now() + BOUND_MS;
   while (sockets.size > 0 && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
   expect(sockets.size).toBe(0);
+});
+
+test('a process that stood still hears what was said meanwhile before it calls it silence', async () => {
+  directory = mkdtempSync(join(tmpdir(), 'pyexec-daemon-'));
+  const socketPath = join(directory, 'd.sock');
+  // In a thread of its own: it goes on while this one stands still.
+  const answering = new Worker(
+    `const { createServer } = require('node:http');
+     createServer((_, answer) => setTimeout(() => answer.writeHead(201).end('{"Id":"abc"}'), ${String(DEADLINE_MS / 2)}))
+       .listen(${JSON.stringify(socketPath)}, () => require('node:worker_threads').parentPort.postMessage('listens'));`,
+    { eval: true },
+  );
+  try {
+    await once(answering, 'message');
+    const daemon = new DockerDaemon({ socketPath, observe: () => undefined, deadlineMs: { create: DEADLINE_MS } });
+    const created = daemon.create({ Image: 'a' });
+    created.catch(() => undefined);
+    await new Promise((resolve) => setTimeout(resolve, DEADLINE_MS / 4));
+    const until = performance.now() + 3 * DEADLINE_MS;
+    while (performance.now() < until);
+    await expect(created).resolves.toBe('abc');
+  } finally {
+    await answering.terminate();
+  }
+});
+
+test('a build that is given up is given up at once', async () => {
+  const daemon = new DockerDaemon({
+    socketPath: (await daemonThat(() => undefined), join(directory ?? '', 'd.sock')),
+    observe: () => undefined,
+  });
+  const giving = new AbortController();
+  const built = daemon.buildImage(Readable.from([Buffer.alloc(1024)]), {
+    name: 'a',
+    dockerfile: 'b',
+    labels: {},
+    signal: giving.signal,
+  });
+  const refused = expect(built).rejects.toBeInstanceOf(DaemonError);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  const started = performance.now();
+  giving.abort();
+  await refused;
+  expect(performance.now() - started).toBeLessThan(BOUND_MS);
 });
 
 describe('what is no failure', () => {

@@ -328,15 +328,17 @@ describe('limits', () => {
     expect(starter.updates).toEqual([]);
   });
 
-  test('a member that cannot have them is removed, never handed out with others', async () => {
+  test('a member that cannot have them is removed, and one is made that has them, however often that fails', async () => {
     const { starter, pool } = await filled(2);
     starter.updateFails = true;
     const taken = pool.take({ ...SHAPE, pids: 11 }, never);
     await flush();
-    expect(starter.made.map(({ released }) => released)).toEqual([1, 1]);
-    starter.updateFails = false;
+    expect(starter.made.map(({ released }) => released)).toEqual([1, 0]);
+    expect(starter.updates).toEqual(['c0']);
     await starter.settle();
-    expect(starter.fakeOf(await taken).released).toBe(0);
+    const fake = starter.fakeOf(await taken);
+    expect([fake.released, fake.shape.pids]).toEqual([0, 11]);
+    expect(starter.updates).toEqual(['c0']);
   });
 });
 
