@@ -54,7 +54,9 @@ for path in ("/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"):
 `;
   const { stdout } = await engine.run(program, runRequest({ limits: { pids: 77 } }));
   expect(stdout).toBe('77\n');
-  expect((await engine.engine.metrics.render()).body).toMatch(/^pyexec_pool_takes_total\{result="hit",shape="[^"]+"\} 1$/m);
+  expect((await engine.engine.metrics.render()).body).toMatch(
+    /^pyexec_pool_takes_total\{result="hit",shape="[^"]+"\} 1$/m,
+  );
 });
 
 test('an image built anew under the same name replaces the members made of the old one', async () => {
