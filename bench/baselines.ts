@@ -3,7 +3,7 @@
  * prints, from nothing to its output in hand.
  */
 import { execFile, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -21,6 +21,9 @@ export const PROGRAM = 'print(1)\n';
 const folder = mkdtempSync(join(tmpdir(), 'pyexec-bench-'));
 const program = join(folder, 'main.py');
 writeFileSync(program, PROGRAM);
+process.once('exit', () => {
+  rmSync(folder, { recursive: true, force: true });
+});
 
 /** The system's own Python, not one of a version manager. */
 const PYTHON = ['/usr/bin/python3', '/usr/local/bin/python3'].find((path) => existsSync(path)) ?? 'python3';

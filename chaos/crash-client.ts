@@ -22,22 +22,35 @@ export interface Answered {
   readonly ends: Seen[];
   /** The events that were streamed, as they came. */
   readonly events: Map<number, string>;
+  /** Whether its end is to be told by a webhook. */
+  readonly isTold: boolean;
 }
 
 interface Program {
   readonly code: string;
   readonly prints: string;
+  readonly webhook: Webhook | undefined;
 }
+
+/** Whom a request names to be told. */
+export interface Webhook {
+  readonly url: string;
+  readonly secret: string;
+}
+
+const TOLD = 0.5;
 
 export class Client {
   readonly #url: string;
   readonly #answered: Map<string, Answered>;
+  readonly #webhook: Webhook;
   readonly #next: () => number;
   #keyed: { readonly key: string; readonly program: Program } | undefined;
 
-  constructor(url: string, answered: Map<string, Answered>, next: () => number) {
+  constructor(url: string, answered: Map<string, Answered>, webhook: Webhook, next: () => number) {
     this.#url = url;
     this.#answered = answered;
+    this.#webhook = webhook;
     this.#next = next;
   }
 
@@ -57,7 +70,7 @@ export class Client {
     const width = this.#next() < 0.1 ? 5000 : 10;
     const prints = Array.from({ length: lines }, (_, n) => `${tag} ${String(n)} ${'x'.repeat(width)}\n`).join('');
     const code = `import time\nfor n in range(${String(lines)}):\n    print("${tag}", n, "x" * ${String(width)})\n    time.sleep(${String(pauseS)})\n`;
-    return { code, prints };
+    return { code, prints, webhook: this.#next() < TOLD ? this.#webhook : undefined };
   }
 
   async #turn(stop: AbortSignal): Promise<void> {
@@ -114,18 +127,19 @@ export class Client {
     if (seen.outcome) one.ends.push(seen);
   }
 
-  #post({ code }: Program, stop: AbortSignal, headers: Readonly<Record<string, string>>): Promise<Response> {
+  #post({ code, webhook }: Program, stop: AbortSignal, headers: Readonly<Record<string, string>>): Promise<Response> {
     return fetch(`${this.#url}/api/v1/exec`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', ...headers },
-      body: JSON.stringify({ code }),
+      body: JSON.stringify({ code, ...(webhook ? { webhook } : {}) }),
       signal: stop,
     });
   }
 
-  #note(seen: Seen, { prints }: Program, key: string | undefined): Answered {
+  #note(seen: Seen, { prints, webhook }: Program, key: string | undefined): Answered {
     const id = seen.execution_id;
-    const answered: Answered = this.#answered.get(id) ?? { id, key, prints, ends: [], events: new Map() };
+    const isTold = webhook !== undefined;
+    const answered: Answered = this.#answered.get(id) ?? { id, key, prints, ends: [], events: new Map(), isTold };
     this.#answered.set(id, answered);
     if (seen.outcome) answered.ends.push(seen);
     return answered;

@@ -15,11 +15,16 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Client, type Answered, type Seen } from './crash-client.ts';
+import { Receiver } from './crash-receiver.ts';
 import { random } from './random.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const CLIENTS = 6;
 const READY_TIMEOUT_MS = 60_000;
+/** How many executions are judged at once. */
+const JUDGED_AT_ONCE = 16;
+/** How long webhooks may take that are still to be delivered in the end. */
+const TOLD_TIMEOUT_MS = 120_000;
 /** The longest a server lives under load before it is killed. */
 const LIFE_MS = 1500;
 /** Some are killed before they answer at all, in the middle of their recovery. */
@@ -36,6 +41,9 @@ export interface CrashVerdict {
   readonly kills: number;
   readonly answered: number;
   readonly interrupted: number;
+  /** Messages of webhooks that came, repeated ones included, and executions they were about. */
+  readonly messages: number;
+  readonly told: number;
   /** From the start of a process to its first answer, after a kill. */
   readonly recoveryMsMax: number;
   /** Sentences, each about one execution or thing left over. None when all is well. */
@@ -46,11 +54,15 @@ export async function crashRounds({ kills, seed, say }: CrashOptions): Promise<C
   const directory = mkdtempSync(join(tmpdir(), 'pyexec-crash-'));
   const next = random(seed);
   const instance = `test-crash-${randomUUID()}`;
-  const server = new Server(directory, instance, await freePort());
+  const receiver = await Receiver.start(random(next() * 2 ** 32));
+  const server = new Server(directory, instance, await freePort(), receiver.settings);
   const answered = new Map<string, Answered>();
   const violations: string[] = [];
   let recoveryMsMax = 0;
-  const clients = Array.from({ length: CLIENTS }, () => new Client(server.url, answered, random(next() * 2 ** 32)));
+  const clients = Array.from(
+    { length: CLIENTS },
+    () => new Client(server.url, answered, receiver.webhook, random(next() * 2 ** 32)),
+  );
   try {
     for (let kill = 1; kill <= kills; kill += 1) {
       server.start();
@@ -70,8 +82,14 @@ export async function crashRounds({ kills, seed, say }: CrashOptions): Promise<C
     }
     server.start();
     recoveryMsMax = Math.max(recoveryMsMax, await server.ready());
-    const ends = await Promise.all([...answered.values()].map((each) => judge(each, server.url, violations)));
+    const ends: (string | undefined)[] = [];
+    const toJudge = [...answered.values()].values();
+    const judgeNext = async () => {
+      for (const each of toJudge) ends.push(await judge(each, server.url, violations));
+    };
+    await Promise.all(Array.from({ length: JUDGED_AT_ONCE }, judgeNext));
     judgeKeys([...answered.values()], violations);
+    await judgeWebhooks(answered, receiver, server.url, violations);
     await server.end('SIGTERM');
     const spooled = readdirSync(join(directory, 'spool'));
     if (spooled.length > 0) violations.push(`I5: left in the spool: ${spooled.join(' ')}`);
@@ -80,9 +98,13 @@ export async function crashRounds({ kills, seed, say }: CrashOptions): Promise<C
     const unknown = readdirSync(join(directory, 'state', 'executions')).filter((id) => !answered.has(id));
     say(`${String(unknown.length)} directories of executions nobody was told of`);
     const interrupted = ends.filter((kind) => kind === 'interrupted').length;
-    return { kills, answered: answered.size, interrupted, recoveryMsMax: Math.round(recoveryMsMax), violations };
+    const messages = [...receiver.told.values()].reduce((sum, all) => sum + all.length, 0);
+    const told = receiver.told.size;
+    recoveryMsMax = Math.round(recoveryMsMax);
+    return { kills, answered: answered.size, interrupted, messages, told, recoveryMsMax, violations };
   } finally {
     await server.end('SIGKILL');
+    await receiver.close();
     rmSync(directory, { recursive: true, force: true });
   }
 }
@@ -147,6 +169,30 @@ function judgeKeys(all: readonly Answered[], violations: string[]): void {
   }
 }
 
+/** Who asked for it was told, and of each execution nothing but its one end. */
+async function judgeWebhooks(
+  answered: ReadonlyMap<string, Answered>,
+  receiver: Receiver,
+  url: string,
+  violations: string[],
+): Promise<void> {
+  violations.push(...receiver.wrong);
+  const untold = () => [...answered.values()].filter(({ id, isTold }) => isTold && !receiver.told.has(id));
+  for (const since = performance.now(); performance.now() - since < TOLD_TIMEOUT_MS; await sleep(100)) {
+    if (untold().length === 0) break;
+  }
+  for (const { id } of untold()) violations.push(`${id}: its webhook never came`);
+  for (const [id, messages] of receiver.told) {
+    // Also of executions whose acceptance nobody lived to hear of.
+    const end = (await (await fetch(`${url}/api/v1/executions/${id}`)).json()) as Seen;
+    if (new Set(messages.map(({ delivery }) => delivery)).size > 1) violations.push(`${id}: told by two deliveries`);
+    for (const { seen } of messages) {
+      if (JSON.stringify(seen.outcome) !== JSON.stringify(end.outcome)) violations.push(`${id}: told with another end`);
+    }
+    if (answered.get(id)?.isTold === false) violations.push(`${id}: told, and nobody asked for it`);
+  }
+}
+
 async function containersLeft(instance: string): Promise<string> {
   const docker = spawn('docker', ['ps', '-aq', '--filter', `label=pyexec.instance=${instance}`]);
   let printed = '';
@@ -171,7 +217,7 @@ class Server {
   #startedAt = 0;
   #stderr = '';
 
-  constructor(directory: string, instance: string, port: number) {
+  constructor(directory: string, instance: string, port: number, settings: Readonly<Record<string, string>>) {
     this.url = `http://127.0.0.1:${String(port)}`;
     mkdirSync(join(directory, 'spool'));
     this.#environment = {
@@ -187,6 +233,7 @@ class Server {
       PYEXEC_CLEANUP_TTL: '86400',
       PYEXEC_SHUTDOWN_GRACE: '20',
       PYEXEC_LOG_LEVEL: 'fatal',
+      ...settings,
     };
   }
 

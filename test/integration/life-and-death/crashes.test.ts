@@ -9,4 +9,5 @@ test('whatever instant it is killed at, what was answered is there, once, with o
   // It met what it is about.
   expect(verdict.answered).toBeGreaterThan(20);
   expect(verdict.interrupted).toBeGreaterThan(0);
+  expect(verdict.told).toBeGreaterThan(0);
 }, 300_000);
