@@ -6,6 +6,7 @@ copied into a program. Part of PID 1's one namespace.
 """
 
 import ctypes
+import errno
 import os
 import select
 import time
@@ -105,11 +106,30 @@ class Template:
         return data
 
 
-def sweep():
+def has_system_v():
+    """Whether programs can make System V objects: a filter that refuses it now does so to the end."""
+    private, mode = 0, 0o1600
+    for make, remove in (
+        (lambda: LIBC.shmget(private, ctypes.c_size_t(1), mode), lambda made: LIBC.shmctl(made, 0, None)),
+        (lambda: LIBC.msgget(private, mode), lambda made: LIBC.msgctl(made, 0, None)),
+        (lambda: LIBC.semget(private, 1, mode), lambda made: LIBC.semctl(made, 0, 0, None)),
+    ):
+        made = make()
+        if made >= 0:
+            remove(made)
+        elif ctypes.get_errno() in (errno.EPERM, errno.ENOSYS):
+            continue
+        return True
+    return False
+
+
+def sweep(system_v):
     """Empties what a program can write to; every process of it has ended. @raises OSError."""
     for place in SWEPT:
         if os.path.isdir(place):
             empty(place)
+    if not system_v:
+        return
     for kind, remove in (("shm", LIBC.shmctl), ("msg", LIBC.msgctl), ("sem", lambda i, c, n: LIBC.semctl(i, 0, c, n))):
         try:
             descriptor = os.open("/proc/sysvipc/" + kind, os.O_RDONLY | os.O_CLOEXEC)
@@ -133,11 +153,10 @@ def empty(place):
     lifted = 0
     prefix = os.path.join(place, os.urandom(8).hex())
     while True:
-        found = False
+        lifted_before = lifted
         with os.scandir(place) as entries:
             entries = list(entries)
         for entry in entries:
-            found = True
             if not entry.is_dir(follow_symlinks=False):
                 os.unlink(entry.path)
                 continue
@@ -152,7 +171,8 @@ def empty(place):
                 else:
                     os.unlink(path)
             os.rmdir(entry.path)
-        if not found:
+        # Nobody else is alive: what was not lifted up is gone.
+        if lifted == lifted_before:
             return
 
 
@@ -181,17 +201,18 @@ def run_inputs(run):
     run.total_bytes = {"stdout": 0, "stderr": 0}
     try:
         template = Template()
+        system_v = has_system_v()
+        kills = oom_kills() or 0
         for index, given in enumerate(run.inputs):
             left_ms = (give_up - time.monotonic()) * 1000
             if left_ms <= 0 or output_left <= 0 or run.cause == "cancelled":
                 break
             if index:
-                sweep()
+                sweep(system_v)
                 forget_notes()
                 unpack(run.archive)
             if given[2]:
                 unpack(given[2], lies_over=True)
-            kills = oom_kills()
             cpu_before = children_cpu_ms()
             run.begin(InputProcess(template), given, min(wall_limit, left_ms), output_left)
             run.go()
@@ -209,8 +230,8 @@ def run_inputs(run):
                 run.total_bytes[stream.name] += stream.total
                 output_left -= stream.total - omitted[stream.name]
             run.close_process()
-            kills = (oom_kills() or 0) - (kills or 0)
-            run.report_input(index, children_cpu_ms() - cpu_before, kills, omitted)
+            kills_before, kills = kills, oom_kills() or 0
+            run.report_input(index, children_cpu_ms() - cpu_before, kills - kills_before, omitted)
             failed = run.cause is not None or run.status != 0
             if damage or failed and bounds["stopOnFailure"]:
                 break
