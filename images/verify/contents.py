@@ -26,6 +26,10 @@ MODULES = {
     "matplotlib": "matplotlib.pyplot",
     "lxml": "lxml.etree",
     "scipy": "scipy.stats",
+    "ipython": "IPython.display",
+}
+PARTS = {
+    "scipy": "cluster fft integrate interpolate io linalg ndimage optimize signal sparse.linalg spatial special".split()
 }
 
 # Before anything is imported that could leave something.
@@ -39,6 +43,8 @@ facts = {
 }
 for name in json.loads(sys.argv[1]):
     module = importlib.import_module(MODULES.get(name, name))
+    for part in PARTS.get(name, ()):
+        importlib.import_module(f"{name}.{part}")
     facts["imports"][name] = getattr(sys.modules[module.__name__.partition(".")[0]], "__version__", "")
 facts["written by imports"] = {
     place: [name for name in os.listdir(place) if name not in before[place]] for place in before

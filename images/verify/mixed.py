@@ -1,4 +1,4 @@
-"""One ordinary program of five kinds, or all of them: numpy, pandas, asyncio, multiprocessing, sqlite.
+"""One ordinary program of some kind, or several of them in one process: KINDS lists them.
 
     python3 mixed.py SEED
 
@@ -113,12 +113,108 @@ def with_sqlite(seed):
     database.close()
 
 
-KINDS = [with_numpy, with_pandas, with_asyncio, with_multiprocessing, with_sqlite]
+def with_scipy(seed):
+    import numpy
+    from scipy import fft, integrate, interpolate, linalg, ndimage, optimize, signal, sparse, spatial, special, stats
+
+    values = numpy.random.default_rng(seed).random(200)
+    assert abs(integrate.quad(numpy.sin, 0, numpy.pi)[0] - 2) < 1e-9
+    assert abs(optimize.minimize(lambda x: (x[0] - seed) ** 2, [0.0]).x[0] - seed) < 1e-3
+    assert numpy.allclose(interpolate.CubicSpline(range(200), values)(range(200)), values)
+    assert numpy.allclose(fft.irfft(fft.rfft(values)), values)
+    assert len(signal.savgol_filter(values, 11, 3)) == len(ndimage.gaussian_filter1d(values, 2)) == 200
+    matrix = sparse.diags([numpy.ones(200), values + 2, numpy.ones(200)], [-1, 0, 1], shape=(200, 200)).tocsc()
+    assert numpy.allclose(matrix @ sparse.linalg.spsolve(matrix, values), values)
+    assert numpy.allclose(linalg.expm(numpy.zeros((3, 3))), numpy.eye(3))
+    points = numpy.column_stack([values[:100], values[100:]])
+    assert spatial.cKDTree(points).query(points)[0].max() == 0
+    assert special.gamma(5) == 24 and 0 <= stats.ks_2samp(values, values).pvalue <= 1
+
+
+def with_sklearn(seed):
+    from sklearn.datasets import make_classification
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    points, classes = make_classification(300, class_sep=2, random_state=seed)
+    for model in (RandomForestClassifier(20, n_jobs=2), make_pipeline(StandardScaler(), LogisticRegression())):
+        assert model.fit(points, classes).score(points, classes) > 0.8
+
+
+def with_matplotlib(seed):
+    import io
+
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(4, 2))
+    axes[0].plot(range(seed % 10 + 2))
+    axes[1].hist([1, 2, 2, 3], bins=3)
+    figure.suptitle("é 漢")
+    for kind, begin in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")):
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format=kind)
+        assert drawn.getvalue().startswith(begin)
+    plt.close(figure)
+
+
+def with_pillow(seed):
+    import io
+
+    from PIL import Image, ImageDraw, ImageFilter
+
+    image = Image.new("RGB", (64, 48), (seed % 256, 0, 0))
+    ImageDraw.Draw(image).text((2, 2), "text")
+    for kind in ("PNG", "JPEG", "GIF", "WEBP", "TIFF"):
+        file = io.BytesIO()
+        image.filter(ImageFilter.BLUR).resize((32, 24)).save(file, kind)
+        assert Image.open(io.BytesIO(file.getvalue())).convert("RGB").size == (32, 24)
+
+
+def with_sympy(seed):
+    import sympy
+
+    x = sympy.Symbol("x")
+    assert sympy.diff(sympy.integrate(x**2 + seed, x), x) == x**2 + seed
+    assert sympy.solve(x**2 - seed**2) == sorted({-seed, seed})
+
+
+def with_documents(seed):
+    import io
+
+    import lxml.etree
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.active.append(["é", seed, "=1+1"])
+    file = io.BytesIO()
+    book.save(file)
+    assert [cell.value for cell in openpyxl.load_workbook(io.BytesIO(file.getvalue())).active[1]] == ["é", seed, "=1+1"]
+    tree = lxml.etree.fromstring("<a><b n='%d'/></a>" % seed)
+    assert tree.xpath("//b/@n") == [str(seed)]
+
+
+KINDS = [
+    with_numpy,
+    with_pandas,
+    with_asyncio,
+    with_multiprocessing,
+    with_sqlite,
+    with_scipy,
+    with_sklearn,
+    with_matplotlib,
+    with_pillow,
+    with_sympy,
+    with_documents,
+]
+# What one in a round does together in one process.
+TOGETHER = [with_numpy, with_pandas, with_asyncio, with_multiprocessing, with_sqlite]
 
 if __name__ == "__main__":
     seed = int(sys.argv[1])
-    # Every sixth does all of it in one process.
-    chosen = KINDS if seed % 6 == 5 else [KINDS[seed % 6]]
+    turn = seed % (len(KINDS) + 1)
+    chosen = [KINDS[turn]] if turn < len(KINDS) else TOGETHER
     for kind in chosen:
         kind(seed)
     print("right", " ".join(kind.__name__ for kind in chosen))

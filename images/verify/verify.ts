@@ -4,8 +4,8 @@
  *
  * usage: verify.ts [--runs N] [NAME[:PYTHON] ...]
  *
- * With --runs, N programs that mix numpy, pandas, asyncio, multiprocessing and sqlite
- * run besides, eight at a time; not one may fail.
+ * With --runs, N programs of the kinds of mixed.py run besides, eight at a time; not one
+ * may fail.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -38,6 +38,7 @@ const HOST_TRACES = ['etc/resolv.conf', 'etc/hostname', 'etc/machine-id', 'var/l
  * @property {string} hash of what follows
  * @property {string} suite
  * @property {string[]} packages
+ * @property {Readonly<Record<string, string>>} [unneeded] by package, one it says it depends on and runs without
  * @property {OfflineRecipe} [onto] what the packages are added to; without it debootstrap begins from nothing
  */
 
@@ -119,7 +120,7 @@ async function bootstrap(recipe, onto) {
 }
 
 /** Adds the recipe's packages to a base that is there, security updates included. @param {OfflineRecipe} recipe @param {string} target */
-async function addPackages({ suite, packages }, target) {
+async function addPackages({ suite, packages, unneeded = {} }, target) {
   const resolver = '/etc/resolv.conf';
   if (existsSync(resolver)) copyFileSync(resolver, join(target, resolver));
   const script = [
@@ -127,10 +128,16 @@ async function addPackages({ suite, packages }, target) {
     `apt-get -q -o Acquire::Retries=3 -o APT::Sandbox::User=root update`,
     // Nothing is lost that a second build would not make again, so nobody waits for the disk.
     `apt-get -q -y --no-install-recommends -o Acquire::Retries=3 -o APT::Sandbox::User=root -o Dpkg::Options::=--force-unsafe-io install ${packages.join(' ')}`,
+    ...Object.entries(unneeded).map(([name, other]) => `sed -i '${forgetting(name, other)}' /var/lib/dpkg/status`),
+    'apt-get -q -y -o APT::AutoRemove::RecommendsImportant=false autoremove --purge',
     'apt-get clean',
   ].join(' && ');
   await runStep(`packages of ${suite}`, ...inPrivateMounts('chroot', [target, '/bin/sh', '-c', script]));
 }
+
+/** For sed: what the package manager knows of a package, without one of its dependencies. @param {string} name @param {string} other */
+const forgetting = (name, other) =>
+  String.raw`/^Package: ${name}$/,/^$/s/^\(Depends:.*\), ${other}\( ([^)]*)\)\?\(,\|$\)/\1\3/`;
 
 /** @param {string} imageName */
 async function ensureDebootstrap(imageName) {

@@ -73,16 +73,17 @@ function sourcesOf(name) {
  * @returns {import('./offline-image.mjs').OfflineRecipe}
  */
 function offlineOf(name, suite, mark) {
-  const { onto, packages } = imageOf(name).offline;
+  const { onto, packages, unneeded } = imageOf(name).offline;
   const below = onto && offlineOf(onto, suite, mark);
   return {
     name: `${name}${mark}`,
-    hash: hashOf([process.arch, suite, ...(below ? [below.hash] : []), ...packages]),
+    hash: hashOf([process.arch, suite, ...(below ? [below.hash] : []), ...packages, ...(unneeded ? [unneeded] : [])]),
     suite,
     packages,
+    ...(unneeded && { unneeded }),
     ...(below && { onto: below }),
   };
 }
 
-/** @param {string[]} parts */
+/** @param {unknown[]} parts */
 const hashOf = (parts) => createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 12);

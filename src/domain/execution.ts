@@ -82,6 +82,7 @@ export interface ExecutionResult {
     readonly stdout?: Truncation;
     readonly stderr?: Truncation;
     readonly displays?: { readonly omitted_count: number };
+    readonly result?: Truncation;
   };
   readonly limits?: Limits;
   /** Only while it waits for a place to run. */

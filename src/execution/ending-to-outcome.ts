@@ -9,7 +9,7 @@ import type { CancelReason, Outcome, Usage } from '../domain/outcome.ts';
 import type { ProgramException } from '../domain/execution.ts';
 import type { RunPlan } from '../domain/plan.ts';
 import type { Ending } from '../sandbox/sandbox.ts';
-import type { ProgramReport } from './execution-record.ts';
+import type { Noticed, ProgramReport } from './execution-record.ts';
 
 const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
 SIGNAL_NAMES.set(constants.signals.SIGABRT, 'SIGABRT').set(constants.signals.SIGIO, 'SIGIO');
@@ -90,6 +90,19 @@ function exceptionOf(type: string, text: string, line: number): ProgramException
     ...(isOfProject ? { file: file.slice(WORK.length) } : {}),
     ...(isOfProject && line > 0 ? { line } : {}),
     traceback,
+  };
+}
+
+/** What is worth a word beside how the run ended. */
+export function noticedIn(
+  { oomKills, unseenDisplays, valueOmittedBytes }: Extract<Ending, { kind: 'reported' }>['report'],
+  { displays, inputs }: RunPlan,
+): Noticed {
+  return {
+    // Each of many inputs has an outcome of its own.
+    ...(inputs ? {} : { memoryKills: oomKills ?? 0 }),
+    unseenDisplays: displays !== undefined && unseenDisplays === true,
+    resultOmittedBytes: valueOmittedBytes ?? 0,
   };
 }
 

@@ -38,6 +38,16 @@ export interface ProgramReport {
   readonly exception?: ProgramException;
 }
 
+/** What was noticed beside how it ended. */
+export interface Noticed {
+  /** How many processes the kernel ended because the memory ran out. */
+  readonly memoryKills?: number;
+  /** It says that it shows something, and ran where nothing that is shown is seen. */
+  readonly unseenDisplays?: boolean;
+  /** Bytes of the last expression's repr() that were left out. */
+  readonly resultOmittedBytes?: number;
+}
+
 /** Where records keep what does not fit into memory, and the memory they share. */
 export interface RecordStorage {
   /** The directory of one execution. Made when it is needed. */
@@ -81,6 +91,7 @@ export class ExecutionRecord {
   #hint: string | undefined;
   #told: ProgramReport = {};
   #omittedDisplays = 0;
+  #noticed: Noticed = {};
   #packages: readonly string[] | undefined;
   #queue: () => QueuePlace | undefined = () => undefined;
   #artifacts: ArtifactReport = { artifacts: [], skipped: [], skippedCount: 0 };
@@ -176,6 +187,11 @@ export class ExecutionRecord {
     this.#omittedDisplays = count;
   }
 
+  /** To be said before it is sealed. */
+  notice(noticed: Noticed): void {
+    this.#noticed = noticed;
+  }
+
   /** Says how one of many inputs ended. */
   inputEnded(result: InputResult): void {
     this.#log.append({ type: 'input_result', ...result });
@@ -201,7 +217,11 @@ export class ExecutionRecord {
     this.#told = told;
     this.#finishedAt = new Date();
     if (this.#startedAt) this.#durationMs ??= Math.round(performance.now() - this.#startedClock);
-    this.#hint = failureHint(outcome, this.#stderrTail.text(), this.plan);
+    this.#hint = failureHint(
+      outcome,
+      { stderr: this.#stderrTail.text(), ...(told.exception ? { exception: told.exception } : {}), ...this.#noticed },
+      this.plan,
+    );
     this.#log.seal(terminalEvent(this.finalResult()));
   }
 
@@ -332,7 +352,20 @@ export class ExecutionRecord {
     const stdout = of('stdout');
     const stderr = of('stderr');
     const displays = this.#omittedDisplays > 0 ? { omitted_count: this.#omittedDisplays } : undefined;
-    if (!stdout && !stderr && !displays) return undefined;
-    return { ...(stdout ? { stdout } : {}), ...(stderr ? { stderr } : {}), ...(displays ? { displays } : {}) };
+    const result = this.#resultTruncation();
+    if (!stdout && !stderr && !displays && !result) return undefined;
+    return {
+      ...(stdout ? { stdout } : {}),
+      ...(stderr ? { stderr } : {}),
+      ...(displays ? { displays } : {}),
+      ...(result ? { result } : {}),
+    };
+  }
+
+  #resultTruncation(): Truncation | undefined {
+    const { resultOmittedBytes: omitted = 0 } = this.#noticed;
+    if (omitted === 0 || this.#told.result === undefined) return undefined;
+    const kept = Buffer.byteLength(this.#told.result);
+    return { total_bytes: kept + omitted, kept_bytes: kept, omitted_bytes: omitted };
   }
 }

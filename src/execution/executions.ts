@@ -32,7 +32,7 @@ import { ArtifactShelf } from './artifact-shelf.ts';
 import { ArtifactIntake } from './artifact-intake.ts';
 import { buffersPassed } from './buffer-garbage.ts';
 import { EarlierFiles, type EarlierFilesOptions } from './earlier-files.ts';
-import { outcomeOf, programReportOf } from './ending-to-outcome.ts';
+import { noticedIn, outcomeOf, programReportOf } from './ending-to-outcome.ts';
 import { ExecutionRecord, type RecordStorage } from './execution-record.ts';
 import { keyFor, mayRunAgain, refuseOtherRequest } from './idempotency.ts';
 import { inputOverlays } from './input-overlays.ts';
@@ -467,7 +467,10 @@ export class Executions {
       ended = outcomeOf(ending, plan, record.cancelReason);
       if (plan.inputs) ended = { ...ended, outcome: inputs.finish(ending, ended.outcome) };
       told = programReportOf(ending);
-      if (ending.kind === 'reported') record.displaysOmitted(ending.report.omittedDisplays ?? 0);
+      if (ending.kind === 'reported') {
+        record.displaysOmitted(ending.report.omittedDisplays ?? 0);
+        record.notice(noticedIn(ending.report, plan));
+      }
     } catch (error) {
       cause = error;
       if (ranSince === undefined) await lease?.sandbox.abandon();

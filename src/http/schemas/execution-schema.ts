@@ -131,9 +131,13 @@ const resultShape = {
       stdout: truncation.optional(),
       stderr: truncation.optional(),
       displays: z.looseObject({ omitted_count: count }).optional(),
+      result: truncation.optional(),
     })
     .optional()
-    .meta({ description: 'The streams of which the middle was left out, and how many displays were.' }),
+    .meta({
+      description:
+        'The streams of which the middle was left out, how many displays were, and the result where its end was.',
+    }),
   limits: appliedLimits.optional(),
   queue: queuePlace.optional().meta({ description: 'Only while it waits for a place to run.' }),
   artifacts: z.array(artifact).optional(),

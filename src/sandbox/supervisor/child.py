@@ -18,8 +18,9 @@ GO_DESCRIPTOR = 3
 NOTE_BYTES = 1 << 20
 EXCEPTION_NOTE = (0, 256)
 DETAIL_NOTE = (512, 16384)
-# One byte between the two: not zero once the program's last line has run and its interpreter ends.
-ENDING_NOTE = 511
+# Single bytes between the two, not zero when: the program's last line has run and its interpreter ends; a program
+# that says it shows something runs in an interpreter that is executed.
+ENDING_NOTE, UNSEEN_NOTE = 511, 510
 VALUE_NOTE = (16896, NOTE_BYTES - 16896)
 # compile() flags: the tree instead of code; and the part of co_flags that `from __future__` sets.
 ONLY_AST = 0x400
@@ -370,6 +371,8 @@ class Child:
         if must_be_fresh or self.terminal is None or self.preimports.could_differ(folder):
             _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
             _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
+            if program["displays"] and says_it_shows():
+                self.notes[UNSEEN_NOTE] = 1
             self.wait_for_go()
             os.execve(program["command"][0], program["command"][1:], program["environment"])
         os.environ.clear()
@@ -487,7 +490,7 @@ class Child:
 
         def keep(value):
             if value is not None:
-                self.note(VALUE_NOTE, repr(value), 0)
+                self.note(VALUE_NOTE, repr(value))
                 if self.watch:
                     self.watch.show_value(value)
 
@@ -542,10 +545,13 @@ class Child:
             link = link.tb_next
         return traceback
 
-    def note(self, place, text, number):
-        """Leaves a text and a number where PID 1 finds them once this process has ended."""
+    def note(self, place, text, number=None):
+        """Leaves a text and a number where PID 1 finds them once this process has ended: without one, how many bytes are cut off."""
         offset, length = place
-        data = text.encode("utf-8", "backslashreplace")[: length - 32].decode("utf-8", "ignore").encode()
+        whole = text.encode("utf-8", "backslashreplace")
+        data = whole[: length - 32].decode("utf-8", "ignore").encode()
+        if number is None:
+            number = min(len(whole) - len(data), (1 << 31) - 1)
         self.notes[offset : offset + 32] = b"%15d %15d\n" % (len(data), number)
         self.notes[offset + 32 : offset + 32 + len(data)] = data
 
@@ -572,6 +578,10 @@ class Child:
     def is_ending(self):
         """In PID 1: whether the program's interpreter is at its end. The program can say so too soon; it then waits longer to be heard."""
         return self.notes[ENDING_NOTE] != 0
+
+    def shows_unseen(self):
+        """In PID 1: whether the program says that it shows something, and is run by an interpreter nobody watches."""
+        return self.notes[UNSEEN_NOTE] != 0
 
     def read_note(self, place):
         """In PID 1: what the child left there, as (text, number), or None. It may be anything."""

@@ -126,6 +126,10 @@ const exitSchema = z
     totalBytes: z.object({ stdout: z.number().nonnegative(), stderr: z.number().nonnegative() }),
     /** What the program's last expression was worth, as repr() wrote it. */
     value: z.string().nullish(),
+    /** What that is short of. */
+    valueOmittedBytes: z.int().nonnegative().optional(),
+    /** It says that it shows something, and runs in an interpreter nobody watches. */
+    unseenDisplays: z.boolean().optional(),
     /** The exception that ended the program: its class, and the line of the program's own file. */
     exception: z.object({ type: z.string().max(400), line: z.int().nonnegative().nullable() }).nullish(),
     /** Message, file and traceback of the exception with NUL between them; and a line of that file. */

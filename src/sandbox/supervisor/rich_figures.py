@@ -30,6 +30,7 @@ def add_picture(value, found):
         return False
     if is_figure(value):
         picture, is_cut = figure_bytes(value)
+        is_news(value, picture)
     elif is_picture(value):
         picture = picture_bytes(value)
     if picture is not None:
@@ -76,17 +77,23 @@ def picture_bytes(image):
     return None
 
 
-def show_figure(figure):
-    """Shows a figure, unless it looks as it did when it was last shown."""
+def is_news(figure, picture):
+    """Whether a figure looks otherwise than when it was last shown. Remembers what it looks like."""
     global shown_figures
     import weakref
 
     if shown_figures is None:
         shown_figures = weakref.WeakKeyDictionary()
-    picture, is_cut = figure_bytes(figure)
-    if picture is not None and shown_figures.get(figure) == hash(picture):
-        return
+    before = shown_figures.get(figure)
     shown_figures[figure] = hash(picture)
+    return picture is None or before != hash(picture)
+
+
+def show_figure(figure):
+    """Shows a figure, unless it looks as it did when it was last shown."""
+    picture, is_cut = figure_bytes(figure)
+    if not is_news(figure, picture):
+        return
     text = ("text/plain", text_of(figure).encode("utf-8", "replace"))
     send([text] if picture is None else [text, ("image/png", picture)], is_cut or picture is None)
 

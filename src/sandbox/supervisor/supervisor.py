@@ -367,6 +367,8 @@ class Run:
                 "memoryPeakBytes": memory_peak_bytes(),
                 "oomKills": kills,
                 "value": value and value[0],
+                "valueOmittedBytes": value[1] if value else 0,
+                "unseenDisplays": self.process is CHILD and CHILD.shows_unseen(),
                 "exception": exception and {"type": exception[0][:200], "line": exception[1] or None},
                 "details": CHILD.read_note(DETAIL_NOTE),
                 "totalBytes": self.total_bytes or {stream.name: stream.total for stream in self.streams},
