@@ -210,6 +210,13 @@ class Child:
         self.allocate, self.end_of_heap, self.prctl = api.malloc, api.sbrk, api.prctl
         self.allocate.restype = self.end_of_heap.restype = ctypes.c_void_p
         self.call_at_exit = api["__cxa_atexit"]
+        self.end_process = api["exit"]
+        self.end_process.argtypes = [ctypes.c_int]
+        api.PyInterpreterState_Get.restype = api.PyInterpreterState_GetDict.restype = ctypes.c_void_p
+        api.PyInterpreterState_GetDict.argtypes = [ctypes.c_void_p]
+        kept_to_the_end = api.PyInterpreterState_GetDict(api.PyInterpreterState_Get())
+        self.kept_to_the_end = ctypes.cast(kept_to_the_end, ctypes.py_object).value
+        self.usual_output = type(sys.stdout)
         self.raise_address = ctypes.cast(api["raise"], ctypes.c_void_p)
         self.interactive_hook = getattr(sys, "__interactivehook__", None)
         os.environ["PYTHONINSPECT"] = "1"
@@ -603,13 +610,31 @@ class Child:
         if os.getpid() == self.program_pid:
             self.notes[ENDING_NOTE] = 1
         if result == 0:
-            return 0
+            return self.end_early(0)
         self.note_exception()
         if getattr(sys, "last_type", None) is not KeyboardInterrupt:
-            return 1
+            return self.end_early(1)
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
         self.call_at_exit(self.raise_address, ctypes.c_void_p(_signal.SIGINT), None)
         return KEYBOARD_INTERRUPT_STATUS
+
+    def end_early(self, status):
+        """Has the process end where CPython has waited for threads, called what is to be called at exit, cleared every
+        module and flushed its output for the last time: what it does after that only frees memory, and costs half as
+        much as all of it. Returns the status.
+
+        Not where output cannot be written: the status is another one then, which only CPython knows. Functions of C
+        that were given to Py_AtExit are not called.
+        """
+        try:
+            if type(sys.stdout) is not self.usual_output or "_interpreters" in sys.modules:
+                return status
+            sys.stdout.flush()
+        except BaseException:
+            return status
+        last = type("", (), {"__slots__": (), "__del__": _functools.partial(self.end_process, status)})
+        self.kept_to_the_end[last] = last()
+        return status
 
 
 CHILD = Child(Preimports(PREIMPORTS))

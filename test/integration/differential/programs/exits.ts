@@ -8,6 +8,24 @@ const exits = (argument: string, status: Program['status'] = 0): Program => ({
 
 export const EXITS: Programs = {
   'runs off its end': 'print("done")\n',
+  'finalisers of objects kept in every place there is': {
+    files: py`
+      import atexit, builtins, codecs, contextvars, ctypes, os, sys, threading, time
+      class Last:
+          def __init__(self, name): self.name = name
+          def __del__(self, write=os.write): write(1, b"end of " + self.name + b"\n")
+      a = Last(b"a global"); b = []; b.append(b); b.append(Last(b"a cycle"))
+      local = threading.local(); local.x = Last(b"a thread's own")
+      variable = contextvars.ContextVar("v"); variable.set(Last(b"a context"))
+      builtins.kept = Last(b"builtins"); sys.kept = Last(b"sys")
+      codecs.register(lambda name, x=Last(b"a codec"): None)
+      os.register_at_fork(before=lambda x=Last(b"a fork"): None)
+      atexit.register(lambda x=Last(b"atexit"): None)
+      sys.addaudithook(lambda *a, x=Last(b"an audit hook"): None)
+      threading.Thread(target=lambda: (time.sleep(0.05), os.write(1, b"thread\n"))).start()
+      ctypes.CDLL(None).printf(b"C writes late\n")
+    `,
+  },
   'sys.exit()': exits('', 0),
   'sys.exit(None)': exits('None', 0),
   'sys.exit(True)': exits('True', 1),
