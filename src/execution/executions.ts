@@ -212,7 +212,7 @@ export class Executions {
         });
         if (request.webhook) this.#options.webhooks?.register(record.id, caller.id, request.webhook);
         if (!packages && slot.queue() === undefined) early = await this.#loadEarly(record, project);
-        await this.#accept(record, { id: record.id, caller, plan, project }, form, key);
+        await this.#accept(record, { id: record.id, caller, plan, project }, early, form, key);
       } catch (error) {
         if (early) {
           await early.sandbox.abandon();
@@ -254,13 +254,20 @@ export class Executions {
   }
 
   /** Records the run, once its witness knows of it. */
-  async #accept(record: ExecutionRecord, accepting: Accepting, form?: DoorForm, key?: IdempotencyKey): Promise<void> {
+  async #accept(
+    record: ExecutionRecord,
+    accepting: Accepting,
+    early: Lease | undefined,
+    form?: DoorForm,
+    key?: IdempotencyKey,
+  ): Promise<void> {
     const { store, witness } = this.#options;
     await witness?.accepting(accepting);
     try {
       // Draining may have begun meanwhile.
       this.refuseIfDraining();
-      store.accept({ id: record.id, ownerId: record.ownerId, result: record.result(), form }, key);
+      const accepted = { id: record.id, ownerId: record.ownerId, result: record.result(), form };
+      store.accept(accepted, key, early?.sandbox.containerId);
       // At once: what is recorded and not active has been left by a crash.
       this.#active.set(record.id, record);
     } catch (error) {
@@ -449,7 +456,7 @@ export class Executions {
         waitedMs: admittedAt - acceptedAt,
         acquireMs: performance.now() - admittedAt,
       });
-      store.starting(record.id, lease.sandbox.containerId);
+      if (!early) store.starting(record.id, lease.sandbox.containerId);
       ranSince = performance.now();
       const ending = await lease.sandbox.run(
         plan,

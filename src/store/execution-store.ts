@@ -81,15 +81,21 @@ export class ExecutionStore {
   }
 
   /**
-   * Records that an execution was accepted. On return it is on the disk.
+   * Records that an execution was accepted, and, where it has its container already, that the program may run from
+   * now on. On return it is on the disk.
    * @throws {ServiceError} storage_full, storage_unavailable: nothing was accepted.
    */
-  accept(execution: Omit<StoredExecution, 'state' | 'events' | 'shownSeq'>, key?: IdempotencyKey): void {
+  accept(
+    execution: Omit<StoredExecution, 'state' | 'events' | 'shownSeq'>,
+    key?: IdempotencyKey,
+    container?: string,
+  ): void {
     const { id, ownerId, result, form } = execution;
     this.#checkPlace();
     this.#write('FULL', (rows) => {
       rows.insert(id, ownerId, Date.parse(result.created_at), formText(form), JSON.stringify(result));
       if (key) rows.putKey(ownerId, key.key, key.request, id);
+      if (container !== undefined) rows.starting(id, container);
     });
   }
 

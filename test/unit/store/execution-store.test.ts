@@ -57,6 +57,13 @@ function finish(store: ExecutionStore, text = 'hello\n'): ExecutionId {
 }
 
 describe('an execution', () => {
+  test('is starting from the first on where its container is known', () => {
+    const store = openStore();
+    const id = newExecutionId();
+    store.accept({ id, ownerId: 'ada', result: resultOf(id), form: undefined }, undefined, 'pyexec-1');
+    expect(store.read(id)?.state).toBe('starting');
+  });
+
   test('goes from accepted over starting to done, and is read as it was written', () => {
     const store = openStore();
     const id = newExecutionId();
