@@ -11,6 +11,9 @@ import { ServiceError } from '../domain/errors.ts';
 
 export const EVENTS_FILE = 'events.ndjson';
 
+/** While a file grows, what is in it is sent to the disk each time it has this much more, so that its end waits for little. */
+const SYNC_EVERY_BYTES = 16 << 20;
+
 const NO_SPACE = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
 export class SpillFile {
@@ -19,6 +22,10 @@ export class SpillFile {
   #handle: Promise<FileHandle> | undefined;
   #users = 0;
   #bytes = 0;
+  #syncedBytes = 0;
+  #syncing: Promise<void> | undefined;
+  /** The kernel tells of a failure once only. */
+  #syncFailure: Error | undefined;
 
   constructor(directory: string) {
     this.#directory = directory;
@@ -62,6 +69,7 @@ export class SpillFile {
         }
         if (left[0]) left[0] = left[0].subarray(bytesWritten);
       }
+      if (this.#bytes - this.#syncedBytes >= SYNC_EVERY_BYTES) this.#syncBeside(file);
     } catch (error) {
       throw asServiceError(error);
     }
@@ -78,6 +86,8 @@ export class SpillFile {
         at += (await file.write(tail, at, tail.length - at, this.#bytes + at)).bytesWritten;
       }
       await file.truncate(this.#bytes + tail.length);
+      await this.#syncing;
+      if (this.#syncFailure) throw this.#syncFailure;
       await file.datasync();
       await syncDirectory(this.#directory);
     } catch (error) {
@@ -106,6 +116,19 @@ export class SpillFile {
   async remove(): Promise<void> {
     await rm(this.path, { force: true }).catch(() => undefined);
     await rmdir(this.#directory).catch(() => undefined);
+  }
+
+  #syncBeside(file: FileHandle): void {
+    if (this.#syncing) return;
+    this.#syncedBytes = this.#bytes;
+    this.#syncing = file
+      .datasync()
+      .catch((error: unknown) => {
+        this.#syncFailure ??= error as Error;
+      })
+      .finally(() => {
+        this.#syncing = undefined;
+      });
   }
 
   #open(): Promise<FileHandle> {
