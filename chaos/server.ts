@@ -46,7 +46,7 @@ export class Server implements AsyncDisposable {
   static async start(settings: Readonly<Record<string, string>>): Promise<Server> {
     const directory = mkdtempSync(join(tmpdir(), 'pyexec-chaos-'));
     const state = join(directory, 'state');
-    execFileSync('mkdir', ['-m', '700', state]);
+    execFileSync('mkdir', ['-m', '700', state, join(directory, 'tmp')]);
     execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${String(STATE_MEGABYTES)}m,mode=0700`, 'pyexec-chaos', state]);
     const server = new Server(await freePort(), directory, settings);
     await server.boot();
@@ -55,6 +55,11 @@ export class Server implements AsyncDisposable {
 
   get log(): string {
     return readFileSync(join(this.#directory, 'log'), 'utf8');
+  }
+
+  /** Where it, and nobody else, has what is temporary. */
+  get temporaryDirectory(): string {
+    return join(this.#directory, 'tmp');
   }
 
   get pid(): number {
@@ -67,7 +72,13 @@ export class Server implements AsyncDisposable {
     for (const deadline = performance.now() + BOOT_ATTEMPTS_MS; ; await sleep(300)) {
       const startedAt = performance.now();
       const child = spawn(process.execPath, [MAIN], {
-        env: { ...(PATH ? { PATH } : {}), ...(HOME ? { HOME } : {}), ...this.#clock?.environment, ...this.#settings },
+        env: {
+          TMPDIR: this.temporaryDirectory,
+          ...(PATH ? { PATH } : {}),
+          ...(HOME ? { HOME } : {}),
+          ...this.#clock?.environment,
+          ...this.#settings,
+        },
         stdio: ['ignore', this.#log, this.#log],
       });
       this.#process = child;

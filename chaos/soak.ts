@@ -5,7 +5,6 @@
  * Growth is a line fitted over the second half of the samples, where caches are full.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { randomUUID } from 'node:crypto';
 import { DockerSocketProxy } from '../test/support/docker-socket-proxy.ts';
 import { SLIM } from '../test/support/images.ts';
@@ -79,7 +78,7 @@ function sampleOf(server: Server, daemon: PrivateDaemon, runs: number): Sample {
       hierarchy === undefined
         ? 0
         : readdirSync(hierarchy, { withFileTypes: true }).filter((entry) => entry.isDirectory()).length,
-    temporaryFiles: readdirSync(tmpdir()).filter((name) => name.startsWith('pyexec-')).length,
+    temporaryFiles: readdirSync(server.temporaryDirectory).length,
   };
 }
 
