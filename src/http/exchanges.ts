@@ -2,15 +2,15 @@
  * Every request in progress, by its connection: what must be known about it below
  * Fastify, where connections end and bytes do not parse.
  *
- * A client counts as gone when its connection ends before the answer is complete.
- * That includes a client that only shuts down its sending side: Node closes such a
- * connection, and a killed client looks exactly the same.
+ * A client counts as gone when its connection closes before the answer is complete.
+ * What becomes of one that only shuts down its sending side is in half-closed.ts.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { NOBODY, type Caller } from '../domain/caller.ts';
 import { ServiceError, type ErrorCode } from '../domain/errors.ts';
 import { Connections } from './connections.ts';
+import { probeHalfClosed, type Probed } from './half-closed.ts';
 
 /** What of the connections one caller may keep busy; the rest stays for the others. */
 const CALLER_SHARE = 3 / 4;
@@ -20,9 +20,7 @@ export class ClientGone extends Error {
   override readonly name = 'ClientGone';
 }
 
-export interface Exchange {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
+export interface Exchange extends Probed {
   readonly startedAt: number;
   /** Aborted, with a ClientGone, when the client left before the answer was complete. */
   readonly gone: AbortSignal;
@@ -64,7 +62,12 @@ export class Exchanges {
   /** Watches the connections of `server`. To be called before it listens. */
   watch(server: Server): void {
     this.#connections.watch(server);
+    // Node's default is to close a connection whose client has nothing more to send. It has no type.
+    Object.assign(server, { httpAllowHalfOpen: true });
     server.on('connection', (socket: Socket) => {
+      socket.once('end', () => {
+        probeHalfClosed(socket, () => this.onConnection(socket).values().next().value);
+      });
       // An answer that waits behind another is told nothing by Node when its connection ends.
       socket.once('close', () => {
         for (const exchange of this.onConnection(socket)) this.#end(exchange);
@@ -80,6 +83,9 @@ export class Exchanges {
       response,
       startedAt: performance.now(),
       gone: leave.signal,
+      probe: () => {
+        if (!response.headersSent) response.writeProcessing();
+      },
       caller: NOBODY,
       awaitsContinue: awaitingContinue.has(request),
       failure: undefined,

@@ -11,6 +11,7 @@ import type { FastifyReply } from 'fastify';
 import { buffersPassed } from '../../execution/buffer-garbage.ts';
 import type { Submitted } from '../../execution/executions.ts';
 import { linesOf, typeOf, type EventLines } from '../../output/event-lines.ts';
+import type { Probed } from '../half-closed.ts';
 
 export interface EventFraming {
   readonly contentType: string;
@@ -51,11 +52,13 @@ export interface EventStreamOptions {
   /** The last `seq` the reader has; events after it are sent. */
   readonly after: number;
   readonly heartbeatMs: number;
+  /** The answer it becomes, which is probed by a heartbeat. */
+  readonly exchange: Pick<Probed, 'probe'>;
 }
 
 /** The events of `execution`, for as long as somebody reads. Destroying the stream ends the following, not the run. */
 export function eventStream(execution: Submitted, options: EventStreamOptions): Readable {
-  const { framing, after, heartbeatMs } = options;
+  const { framing, after, heartbeatMs, exchange } = options;
   const following = new AbortController();
   let onRead: () => void = () => undefined;
   const stream = new Readable({
@@ -72,12 +75,14 @@ export function eventStream(execution: Submitted, options: EventStreamOptions): 
   });
   let clock: (() => number) | undefined;
   let isBlocked = false;
-  const beat = setTimeout(() => {
+  const sendBeat = () => {
     if (following.signal.aborted) return;
     clock ??= clockOf(execution);
     if (!isBlocked) stream.push(framing.heartbeat(clock()));
     beat.refresh();
-  }, heartbeatMs);
+  };
+  const beat = setTimeout(sendBeat, heartbeatMs);
+  exchange.probe = sendBeat;
 
   const send = async () => {
     for await (const lines of execution.follow(after, following.signal)) {
@@ -93,6 +98,7 @@ export function eventStream(execution: Submitted, options: EventStreamOptions): 
       isBlocked = false;
     }
     clearTimeout(beat);
+    exchange.probe = () => undefined;
     if (!stream.destroyed) stream.push(null);
   };
   send().catch((error: unknown) => {

@@ -113,7 +113,7 @@ async function createExecution(request: FastifyRequest, reply: FastifyReply, con
     return answerEnded(request, reply, submitted, context);
   }
   const framing = form === NDJSON_TYPE ? NDJSON : SERVER_SENT_EVENTS;
-  return sendEvents(reply, framing, eventStream(submitted, { framing, after: 0, heartbeatMs }));
+  return sendEvents(reply, framing, eventStream(submitted, { framing, after: 0, heartbeatMs, exchange }));
 }
 
 async function readForm(request: FastifyRequest, exchange: Exchange, context: RouteContext): Promise<AskedProject> {

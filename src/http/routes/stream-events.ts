@@ -33,7 +33,7 @@ async function streamEvents(request: ById, reply: FastifyReply, context: RouteCo
   const framing = form === NDJSON_TYPE ? NDJSON : SERVER_SENT_EVENTS;
   if (request.method === 'HEAD') return reply.header('content-type', framing.contentType).send();
   if (form === SSE_TYPE && (await hasNothingToCome(execution, after))) return reply.code(204).send();
-  return sendEvents(reply, framing, eventStream(execution, { framing, after, heartbeatMs }));
+  return sendEvents(reply, framing, eventStream(execution, { framing, after, heartbeatMs, exchange }));
 }
 
 /**

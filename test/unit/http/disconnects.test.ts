@@ -3,6 +3,7 @@ import { ANONYMOUS } from '../../../src/domain/caller.ts';
 import { afterEach, describe, expect, it } from 'vitest';
 import { archive, file } from '../../support/hostile-archives.ts';
 import {
+  cancelledEnding,
   EXEC,
   endless,
   eventually,
@@ -58,14 +59,6 @@ describe.each(FORMS)('a client that waits for %s', (_form, headers) => {
     });
   });
 
-  it('cancels its run by shutting down its side: a killed client looks the same', async () => {
-    await start();
-    const raw = await running({ code: '' }, headers);
-    raw.socket.end();
-    await idle();
-    await raw.closed();
-  });
-
   it('cancels a run that still waits for its turn', async () => {
     await start({ concurrent: 1 });
     const first = await running();
@@ -108,6 +101,100 @@ describe('two requests on one connection', () => {
     raw.socket.destroy();
     await idle();
     await eventually(() => server?.requests.length === 2, 'both are over');
+  });
+});
+
+/** Asks, and has nothing more to say. */
+async function halfClosed(text: string): Promise<RawConnection> {
+  const raw = await RawConnection.open((server as TestServer).port);
+  raw.socket.end(Buffer.from(text));
+  return raw;
+}
+
+describe.each([...FORMS, ['text/plain', 'Accept: */*\r\n']] as const)(
+  'a half-closed client that waits for %s',
+  (_form, headers) => {
+    /** Waits for `finish`, unless it is cancelled. */
+    const untilFinished = async () => {
+      const finishing = Promise.withResolvers<void>();
+      await start({
+        program: async ({ out, cancelled }) => {
+          const first = await Promise.race([finishing.promise.then(() => 'done'), cancelled.then(() => 'cancelled')]);
+          out(`${first}\n`);
+          return first === 'done' ? undefined : cancelledEnding;
+        },
+      });
+      return finishing.resolve;
+    };
+
+    it('gets its whole answer, over several probes, and the connection is closed', async () => {
+      const finish = await untilFinished();
+      const raw = await halfClosed(request({ code: '' }, headers));
+      await eventually(() => raw.received.split(/HTTP\/1.1 102|heartbeat/).length > 2, 'it is probed twice');
+      finish();
+      const received = await raw.closed();
+      expect(received.match(/^HTTP\/1.1 200 OK/gm)).toHaveLength(1);
+      expect(received).toContain('done');
+      expect(received.endsWith('0\r\n\r\n') || received.endsWith('}')).toBe(true);
+      expect(server?.requests.at(-1)?.status).toBe(200);
+    });
+
+    it('ends its run by going away later', async () => {
+      await untilFinished();
+      const raw = await halfClosed(request({ code: '' }, headers));
+      await eventually(() => /HTTP\/1.1 102|heartbeat/.test(raw.received), 'it is probed');
+      raw.socket.destroy();
+      await idle();
+      expect(server?.requests.at(-1)?.status).toBe(499);
+    });
+  },
+);
+
+describe('a half-closed client', () => {
+  it('gets the answers to all it asked on the connection, in their order', async () => {
+    await start({
+      program: ({ plan, out }) => {
+        out(`${plan.args.join()}\n`);
+      },
+    });
+    const raw = await halfClosed([1, 2, 3].map((n) => request({ code: '', args: [String(n)] })).join(''));
+    const bodies = [...(await raw.closed()).matchAll(/"stdout":"(\d)/g)].map(([, digit]) => digit);
+    expect(bodies).toEqual(['1', '2', '3']);
+  });
+
+  it('gets the whole of a download, and of events it follows', async () => {
+    await start({
+      program: ({ out }) => {
+        out(Buffer.alloc(700_000, 'x'));
+      },
+    });
+    const submitted = await halfClosed(request({ code: '' }));
+    const id = /"execution_id":"([^"]+)"/.exec(await submitted.closed())?.[1] ?? '';
+    const whole = async (path: string) => {
+      const raw = await halfClosed(`GET /api/v1/executions/${id}${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+      return raw.closed();
+    };
+    expect((await whole('')).match(/x/g)?.length).toBeGreaterThanOrEqual(700_000);
+    expect(await whole('/events')).toMatch(/"type":"result"[^]*\n\r\n0\r\n\r\n$/);
+    expect(await whole('/artifacts')).toMatch(/^HTTP\/1.1 200 OK[^]*\}$/);
+  });
+
+  it('is answered over HTTP/1.0, and counts as gone there when it has to wait', async () => {
+    await start();
+    const quick = await halfClosed('GET /health HTTP/1.0\r\nHost: x\r\n\r\n');
+    expect(await quick.closed()).toMatch(/200 OK[^]*ok/);
+    const waiting = await halfClosed(request({ code: '' }).replace('HTTP/1.1', 'HTTP/1.0'));
+    await eventually(() => server?.plans.length === 1, 'the run starts');
+    expect(await waiting.closed()).toBe('');
+    await idle();
+  });
+
+  it('that asked nothing, or not all of it, is closed', async () => {
+    await start();
+    expect(await (await halfClosed('')).closed()).toBe('');
+    expect(await (await halfClosed('GET /health HTT')).closed()).toContain('400 Bad Request');
+    expect(await (await halfClosed(request({ code: '' }).slice(0, -1))).closed()).toContain('400 Bad Request');
+    expect(server?.plans).toEqual([]);
   });
 });
 

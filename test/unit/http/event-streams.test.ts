@@ -262,7 +262,12 @@ describe('a reader that does not read', () => {
       result: () => ({ created_at: new Date().toISOString() }),
       follow: (after: number, signal: AbortSignal) => log.follow(after, signal),
     };
-    const stream = eventStream(submitted as never, { framing: NDJSON, after: 0, heartbeatMs: 5 });
+    const stream = eventStream(submitted as never, {
+      framing: NDJSON,
+      after: 0,
+      heartbeatMs: 5,
+      exchange: { probe: () => undefined },
+    });
     stream.read(0);
     await sleep(100);
     expect(stream.readableLength).toBeLessThan(2 * 65_536);
