@@ -3,7 +3,7 @@
  * what holds them to it, type-only imports included.
  */
 
-const STAGES = 'identity|audit|archive|policy|admission|sandbox|output|store|dependencies|egress|webhooks';
+const STAGES = 'identity|audit|archive|policy|analysis|admission|sandbox|output|store|dependencies|egress|webhooks';
 
 /**
  * `folder` imports from src only itself and what `allowed` names.

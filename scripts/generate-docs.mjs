@@ -171,6 +171,11 @@ const ADVICE = {
     'A package was found and its file is not what it should be: a wrong hash, or a wheel that breaks the rules. Choose another version.',
   layer_too_large:
     'The packages, with all they depend on, are more or larger than the operator allows (`PYEXEC_LAYER_MAX_MB`, `PYEXEC_MAX_PACKAGES`). Ask for fewer.',
+  analysis_not_supported: 'The operator has turned the analysis of code off (`PYEXEC_ANALYSIS`). Leave `analyze` out.',
+  analysis_findings:
+    'The operator refuses code with findings of this severity (`blocks_at`). `findings` lists them, `counts` says how many there are. Change the code, or ask the operator (`PYEXEC_ANALYSIS_BLOCKS_AT`).',
+  analysis_incomplete:
+    'The operator refuses code that cannot be analyzed in full: `skipped` says which files and why, such as a syntax error. Correct them, or send less code (`PYEXEC_ANALYSIS_MAX_MB`).',
   invalid_webhook:
     'A webhook goes to an `https:` URL on the public internet that holds no password and uses an allowed port, and has a secret of 16 bytes or more, unless the operator allows more (`PYEXEC_WEBHOOK_*`). `detail` says which it was.',
   delivery_not_found: 'It was delivered, is being tried again, was dropped for newer ones, or is another caller’s.',
@@ -198,6 +203,8 @@ const ADVICE = {
     'The package index cannot be reached, or broke off. Try again after `Retry-After`; the operator can look at `PYEXEC_INDEX_URL` and the log.',
   installation_timeout:
     'Finding and installing the packages took longer than `PYEXEC_INSTALL_TIMEOUT`. Pin versions, so that less has to be tried, or try again.',
+  analysis_unavailable:
+    'The operator wants code analyzed before it runs, and the analysis took too long, found no place or failed; `analysis` says which. Try again after `Retry-After`, or send less code.',
   sandbox_unavailable:
     'The container engine does not answer or cannot start a sandbox; the program was not started. Try again after `Retry-After`.',
   sandbox_failed:

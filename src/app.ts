@@ -7,6 +7,7 @@ import type { FastifyInstance } from 'fastify';
 import { buildProject } from './archive/build-project.ts';
 import { DEFAULT_ARCHIVE_LIMITS, type ArchiveLimits } from './archive/read-project.ts';
 import { buildBudgets, runSlots } from './composition/admission.ts';
+import { buildAnalysis } from './composition/analysis.ts';
 import { openAudit, type Audit } from './composition/audit.ts';
 import { checkDaemon, readSeccompProfile } from './composition/boot-checks.ts';
 import { checkExposure, openIdentity, rateLimitsOf, type Identity } from './composition/identity.ts';
@@ -221,6 +222,7 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
   };
   const budgets = buildBudgets(config, state.usage, logger);
   const audit = openAudit(config, logger, metrics);
+  const analysis = await buildAnalysis(config, { imageStore, host, logger, metrics, analyzed: audit.analyzed });
   const observe = observeMilestones(logger, metrics);
   const archiveLimits: ArchiveLimits = {
     ...DEFAULT_ARCHIVE_LIMITS,
@@ -259,6 +261,7 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
       limits: { count: config.PYEXEC_MAX_REQUIREMENTS, bytes: REQUIREMENTS_BYTES_MAX },
       waitingMax: Math.max(1, Math.floor(config.PYEXEC_MAX_CONCURRENT / 2)),
     }),
+    analysis,
     preimportsOffered: (shape) => pool.preimportsOffered(shape),
     startSandbox: (shape, signal) => {
       warmLayers.used(shape);

@@ -8,6 +8,7 @@ import { ConfigError, type Config } from '../config/config.ts';
 import { ServiceError } from '../domain/errors.ts';
 import type { ExecutionId } from '../domain/execution.ts';
 import type { Outcome } from '../domain/outcome.ts';
+import type { AnalysisEvent } from '../execution/run-analysis.ts';
 import type { Accepting, ExecutionMilestone, RunWitness } from '../execution/executions.ts';
 import type { RefusedCaller } from '../http/http-settings.ts';
 import { AuditHead } from '../store/audit-head.ts';
@@ -22,6 +23,7 @@ export interface Audit extends RunWitness {
   readonly milestone: (milestone: ExecutionMilestone) => void;
   readonly refusedCaller: (refused: RefusedCaller) => void;
   readonly installed: (packages: InstalledPackages) => void;
+  readonly analyzed: (event: AnalysisEvent) => void;
   /** Writes what waits. */
   close(): void;
 }
@@ -48,6 +50,7 @@ export function openAudit(config: Config, logger: Logger, metrics: Metrics): Aud
       milestone: nothing,
       refusedCaller: nothing,
       installed: nothing,
+      analyzed: nothing,
       close: nothing,
     };
   }
@@ -82,6 +85,12 @@ export function openAudit(config: Config, logger: Logger, metrics: Metrics): Aud
     },
     installed: ({ layer, image, caller, lines, bytes }) => {
       record({ kind: 'installed', caller, layer, image, packages: lines, bytes });
+    },
+    // Counts only: where the findings are is the caller's.
+    analyzed: ({ caller, executionId, projectSha256, report, refused }) => {
+      const { counts, skipped, status } = report;
+      const whose = { caller, execution_id: executionId, project_sha256: projectSha256 };
+      record({ kind: 'analyzed', ...whose, status, counts, skipped: skipped?.count, refused });
     },
     close: () => {
       log.note({ kind: 'stopped' });

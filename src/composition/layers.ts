@@ -106,7 +106,7 @@ export function buildLayers(
     startBuilder: async (base) => {
       const image = await builderImage(base);
       const workBytes = 2 * layerBytesMax + 64 * MIB;
-      const { container, release } = await host.startBuilder(
+      const { container, release } = await host.startTool(
         {
           image: image.reference,
           imageId: image.id,

@@ -8,6 +8,7 @@
  */
 import { homedir, hostname } from 'node:os';
 import type { z } from 'zod';
+import { ANALYSIS_SETTINGS } from './settings/analysis.ts';
 import { CAPACITY_SETTINGS } from './settings/capacity.ts';
 import { AUDIT_SETTINGS } from './settings/audit.ts';
 import { IDENTITY_SETTINGS } from './settings/identity.ts';
@@ -32,6 +33,7 @@ export const SETTING_GROUPS = {
   'Limits of a run': LIMITS_SETTINGS,
   Requests: REQUESTS_SETTINGS,
   'Packages of runs': PACKAGES_SETTINGS,
+  'Analysis of code': ANALYSIS_SETTINGS,
   'What a run gives back': RESULTS_SETTINGS,
   'Warm sandboxes': POOL_SETTINGS,
   'Capacity and lifetime': CAPACITY_SETTINGS,
@@ -49,6 +51,7 @@ export const SETTINGS = {
   ...LIMITS_SETTINGS,
   ...REQUESTS_SETTINGS,
   ...PACKAGES_SETTINGS,
+  ...ANALYSIS_SETTINGS,
   ...RESULTS_SETTINGS,
   ...POOL_SETTINGS,
   ...CAPACITY_SETTINGS,

@@ -82,6 +82,9 @@ export const ERRORS = {
   resolution_failed: { status: 422, title: 'The requirements cannot be met', retryable: false },
   installation_failed: { status: 422, title: 'The packages cannot be installed', retryable: false },
   layer_too_large: { status: 422, title: 'The packages are larger than the operator allows', retryable: false },
+  analysis_not_supported: { status: 422, title: 'The analysis of code is not available', retryable: false },
+  analysis_findings: { status: 422, title: 'The analysis found what the operator refuses', retryable: false },
+  analysis_incomplete: { status: 422, title: 'The code cannot be analyzed in full', retryable: false },
 
   invalid_webhook: { status: 422, title: 'The webhook is refused', retryable: false },
   delivery_not_found: { status: 404, title: 'There is no such dead letter', retryable: false },
@@ -100,6 +103,7 @@ export const ERRORS = {
   image_unavailable: { status: 503, title: 'The image is not on this machine', retryable: true },
   index_unreachable: { status: 503, title: 'The package index does not answer', retryable: true },
   installation_timeout: { status: 503, title: 'The packages could not be installed in time', retryable: true },
+  analysis_unavailable: { status: 503, title: 'The code could not be analyzed', retryable: true },
   sandbox_unavailable: { status: 503, title: 'No sandbox could be started', retryable: true },
   sandbox_failed: { status: 503, title: 'The sandbox broke while the program ran', retryable: true },
   internal: { status: 500, title: 'The service failed', retryable: true },

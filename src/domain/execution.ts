@@ -3,6 +3,7 @@
  * that its clients parse it. Field names are wire names.
  */
 import { randomUUID } from 'node:crypto';
+import type { AnalysisReport } from './analysis.ts';
 import type { Artifact, SkippedArtifact } from './artifacts.ts';
 import type { Display } from './displays.ts';
 import type { InputResult } from './inputs.ts';
@@ -71,6 +72,8 @@ export interface ExecutionResult {
   readonly image?: string;
   /** `name==version` of every package that was installed for the run. */
   readonly packages?: readonly string[];
+  /** What an analysis of its code came to, where one was asked for or the operator wants one. */
+  readonly analysis?: AnalysisReport;
   readonly runtime?: string;
   /** RFC 3339, UTC, milliseconds. */
   readonly created_at: string;

@@ -47,6 +47,8 @@ export interface RunRequest {
   readonly requirements?: string;
   /** Packages it seems to need. It runs without them where they cannot be had. */
   readonly suggestedPackages?: readonly string[];
+  /** Whether a report about its code is wanted. */
+  readonly wantsAnalysis?: boolean;
   /** Whether figures, tables and pictures it shows are wanted. */
   readonly wantsDisplays?: boolean;
   /** Absent: nothing the run leaves behind is collected. */

@@ -4,6 +4,7 @@
  * A record ends once; everything said afterwards is ignored. What callers see of
  * it is made here, from what was observed.
  */
+import type { AnalysisReport } from '../domain/analysis.ts';
 import type { Artifact, ArtifactReport } from '../domain/artifacts.ts';
 import type { Display } from '../domain/displays.ts';
 import type { OutputStream } from '../domain/events.ts';
@@ -93,6 +94,7 @@ export class ExecutionRecord {
   #omittedDisplays = 0;
   #noticed: Noticed = {};
   #packages: readonly string[] | undefined;
+  #analysis: AnalysisReport | undefined;
   #queue: () => QueuePlace | undefined = () => undefined;
   #artifacts: ArtifactReport = { artifacts: [], skipped: [], skippedCount: 0 };
 
@@ -146,6 +148,11 @@ export class ExecutionRecord {
   /** Says which packages were installed for it. */
   installed(packages: readonly string[]): void {
     this.#packages = packages;
+  }
+
+  /** Says what is known of its code. */
+  analyzed(report: AnalysisReport): void {
+    if (!this.#outcome) this.#analysis = report;
   }
 
   /** Says where it stands, if it has to wait; `queue` goes on telling. */
@@ -327,6 +334,7 @@ export class ExecutionRecord {
       ...(outcome && this.#hint !== undefined ? { hint: this.#hint } : {}),
       image: this.plan.shape.image,
       ...(this.#packages ? { packages: this.#packages } : {}),
+      ...(this.#analysis ? { analysis: this.#analysis } : {}),
       runtime: this.plan.shape.runtime,
       created_at: this.#createdAt.toISOString(),
       ...(this.#startedAt ? { started_at: this.#startedAt.toISOString() } : {}),

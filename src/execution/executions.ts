@@ -5,6 +5,7 @@
  * It owns the cleanup: whatever happens, the project is freed, the place is given
  * up, the container goes, and the record ends exactly once.
  */
+import type { AnalysisReport } from '../domain/analysis.ts';
 import { mayActOn, SERVICE, type Caller } from '../domain/caller.ts';
 import type { Display } from '../domain/displays.ts';
 import { ServiceError } from '../domain/errors.ts';
@@ -24,7 +25,6 @@ import { inputBytes, withOverlays } from '../policy/inputs.ts';
 import { choosePreimports, mayUsePreimports, topLevelOf } from '../policy/preimports.ts';
 import { mayUseImage, withinCaller } from '../policy/within-caller.ts';
 import type { Lease } from '../sandbox/cold-start.ts';
-import { SandboxBroken } from '../sandbox/sandbox.ts';
 import type { EventLines } from '../output/event-lines.ts';
 import { ArtifactFiles } from '../store/artifact-files.ts';
 import type { ExecutionStore, IdempotencyKey } from '../store/execution-store.ts';
@@ -34,6 +34,7 @@ import { buffersPassed } from './buffer-garbage.ts';
 import { EarlierFiles, type EarlierFilesOptions } from './earlier-files.ts';
 import { noticedIn, outcomeOf, programReportOf } from './ending-to-outcome.ts';
 import { ExecutionRecord, type RecordStorage } from './execution-record.ts';
+import { failureOutcome } from './failure-outcome.ts';
 import { keyFor, mayRunAgain, refuseOtherRequest } from './idempotency.ts';
 import { inputOverlays } from './input-overlays.ts';
 import { InputResults } from './input-results.ts';
@@ -41,6 +42,7 @@ import { importsAmong } from './program-imports.ts';
 import { RecordedExecution } from './recorded-execution.ts';
 import { recordEnd, recordWithoutOutput } from './record-end.ts';
 import { recover } from './recovery.ts';
+import type { AskedAnalysis, RunAnalysis } from './run-analysis.ts';
 import type { AskedPackages, RunPackages } from './run-packages.ts';
 
 /** What an execution goes through, for those who count; see telemetry/. */
@@ -89,6 +91,8 @@ export interface ExecutionsOptions {
   ) => Promise<{ reference: string; id: string; labels?: Readonly<Record<string, string>> }>;
   /** Absent: nothing can be installed. */
   readonly packages?: RunPackages;
+  /** Absent: no code is analyzed. */
+  readonly analysis?: RunAnalysis;
   /** Sets of modules that sandboxes of a shape are kept with. */
   readonly preimportsOffered: (shape: SandboxShape) => readonly (readonly string[])[];
   readonly witness?: RunWitness;
@@ -168,7 +172,7 @@ export class Executions {
   /**
    * Accepts a run, or refuses it. The project belongs to the execution from the
    * call on, also when it is refused. A request repeated under its key is the execution it already is.
-   * @throws {ServiceError} for everything in policy/, requirements_*, queue_full, budget_exhausted, shutting_down,
+   * @throws {ServiceError} for everything in policy/, requirements_*, analysis_*, queue_full, budget_exhausted, shutting_down,
    *   image_*, invalid_webhook, storage_*, idempotency_key_reused, and those of EarlierFiles.
    */
   async submit(
@@ -196,9 +200,11 @@ export class Executions {
       const policy = withinCaller(this.#options.policy, caller);
       const decided = await this.#withInputFiles(decide(request, project, image, policy), request, project, policy);
       const plan = packages ? decided : await this.#withPreimports(decided, request, project);
+      const analysis = await this.#options.analysis?.read(request, plan, project, caller);
       // Draining may have begun meanwhile, and would not wait for a run it does not know.
       this.refuseIfDraining();
       const record = new ExecutionRecord(plan, caller.id, this.#options.storage, form);
+      if (analysis) record.analyzed(analysis.report);
       const hold = caller.id === SERVICE.id ? undefined : this.#options.budgets?.reserve(caller.id, plan.limits);
       let slot: Reservation | undefined;
       let early: Lease | undefined;
@@ -225,7 +231,7 @@ export class Executions {
       }
       record.waits(slot.queue);
       this.#options.observe({ kind: 'accepted', id: record.id, plan, projectBytes: project.contentBytes });
-      void this.#run(record, project, slot, packages, hold, early);
+      void this.#run(record, project, slot, packages, analysis, hold, early);
       return record;
     } catch (error) {
       await project.dispose();
@@ -415,6 +421,7 @@ export class Executions {
     project: Project,
     slot: { ready: Promise<void>; release: () => void },
     packages: AskedPackages | undefined,
+    analysis: AskedAnalysis | undefined,
     hold: BudgetHold | undefined,
     early: Lease | undefined,
   ): Promise<void> {
@@ -435,6 +442,7 @@ export class Executions {
     const acceptedAt = performance.now();
     let lease = early;
     let layer: LayerLease | undefined;
+    let analyzing: Promise<AnalysisReport> | undefined;
     let ended: { outcome: Outcome; usage: Usage | undefined };
     let told = {};
     let cause: unknown;
@@ -442,6 +450,7 @@ export class Executions {
     try {
       await slot.ready;
       const admittedAt = performance.now();
+      analyzing = analysis?.finish(record.id, cancellation);
       layer = packages && (await this.#options.packages?.attach(packages, plan.shape, record.ownerId, cancellation));
       if (layer) record.installed(layer.packages);
       // A layer of nothing is the image itself.
@@ -486,6 +495,11 @@ export class Executions {
       ended = { outcome: failureOutcome(error, record), usage: undefined };
     }
     if (intake) record.left(await intake.finish());
+    if (analysis) {
+      // The place of a run that has ended is not kept for a report.
+      void Promise.resolve(lease?.release()).then(slot.release);
+      record.analyzed(await (analyzing ?? analysis.finish(record.id, AbortSignal.abort())));
+    }
     record.seal(ended.outcome, ended.usage, told);
     const { isRecorded, isInline, failure } = await recordEnd(record, store);
     cause ??= failure;
@@ -534,19 +548,4 @@ export class Executions {
       },
     };
   }
-}
-
-function failureOutcome(error: unknown, record: ExecutionRecord): Outcome {
-  if (record.cancellation.aborted) return { kind: 'cancelled', reason: record.cancelReason };
-  if (error instanceof ServiceError) {
-    const { queueTimeoutMs } = record.plan;
-    if (error.code === 'queue_timeout' && queueTimeoutMs !== undefined) {
-      return { kind: 'queue_timeout', limit_ms: queueTimeoutMs };
-    }
-    return { kind: 'infrastructure_error', code: error.code, detail: error.message };
-  }
-  if (error instanceof SandboxBroken) {
-    return { kind: 'infrastructure_error', code: 'sandbox_failed', detail: 'The sandbox broke while the program ran.' };
-  }
-  return { kind: 'infrastructure_error', code: 'internal', detail: 'The service failed while it ran the program.' };
 }

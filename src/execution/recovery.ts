@@ -10,6 +10,7 @@
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import type { AnalysisReport } from '../domain/analysis.ts';
 import { isTerminal, type ExecutionEvent } from '../domain/events.ts';
 import type { ExecutionId, ExecutionResult } from '../domain/execution.ts';
 import { statusOf, type Outcome } from '../domain/outcome.ts';
@@ -71,7 +72,11 @@ async function endOne(execution: StoredExecution, store: ExecutionStore, directo
 
 function interrupted({ state, result }: StoredExecution): ExecutionResult {
   const outcome: Outcome = { kind: 'interrupted', reason: REASONS[state === 'accepted' ? 'accepted' : 'starting'] };
-  return { ...result, status: statusOf(outcome), ...endOf(outcome), finished_at: new Date().toISOString() };
+  // What an analysis was to say is lost, unless it was over before the run was accepted.
+  const analysis: AnalysisReport | undefined =
+    result.analysis?.status === 'pending' ? { status: 'interrupted' } : result.analysis;
+  const finished_at = new Date().toISOString();
+  return { ...result, ...(analysis && { analysis }), status: statusOf(outcome), ...endOf(outcome), finished_at };
 }
 
 /** What would have been told first; nothing where readers may have seen it, to the microsecond, otherwise. */

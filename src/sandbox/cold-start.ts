@@ -8,7 +8,7 @@
 import { randomUUID } from 'node:crypto';
 import { ServiceError } from '../domain/errors.ts';
 import type { SandboxShape } from '../domain/plan.ts';
-import { BuilderContainer } from './builder-container.ts';
+import { ToolContainer } from './tool-container.ts';
 import { LABEL } from './container-labels.ts';
 import { containerSpec, type ContainerSettings } from './container-spec.ts';
 import { DaemonError, type DockerDaemon } from './docker-daemon.ts';
@@ -88,18 +88,18 @@ export class SandboxHost {
   }
 
   /**
-   * A started builder: a container with the guards of a sandbox and another command.
+   * A started tool: a container with the guards of a sandbox and another command.
    * @throws {ServiceError} sandbox_unavailable, image_unavailable.
    */
-  async startBuilder(
+  async startTool(
     shape: SandboxShape,
     command: readonly string[],
-  ): Promise<{ readonly container: BuilderContainer; release(): Promise<void> }> {
+  ): Promise<{ readonly container: ToolContainer; release(): Promise<void> }> {
     await this.#startSlot();
     try {
       const settings = { ...this.#options.settings, command };
       const { opened, release } = await this.#make(shape, settings, (id) =>
-        BuilderContainer.start(id, this.#options.daemon),
+        ToolContainer.start(id, this.#options.daemon),
       );
       return { container: opened, release };
     } finally {

@@ -3,7 +3,8 @@
  * file turns that into series. Every label has a bounded set of values.
  */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
-import { ERRORS, isErrorCode } from '../domain/errors.ts';
+import type { AnalysisStatus } from '../domain/analysis.ts';
+import { ERRORS, isErrorCode, type ErrorCode } from '../domain/errors.ts';
 import type { Outcome, Usage } from '../domain/outcome.ts';
 import type { SandboxShape } from '../domain/plan.ts';
 
@@ -104,6 +105,15 @@ export class Metrics {
     'pyexec_layer_seconds',
     'Time of each phase of packages: resolve, install and seal once a layer, attach once a run',
     ['phase'],
+    RUN_BUCKETS_S,
+  );
+  readonly #analyses = this.#counter('pyexec_analyses_total', 'Analyses of submitted code, by what came of them', [
+    'result',
+  ]);
+  readonly #analysisSeconds = this.#histogram(
+    'pyexec_analysis_seconds',
+    'Time of an analysis of submitted code, waiting for its place included',
+    [],
     RUN_BUCKETS_S,
   );
   readonly #webhooks = this.#counter('pyexec_webhook_attempts_total', 'Attempts to deliver a webhook', ['result']);
@@ -251,6 +261,12 @@ export class Metrics {
 
   layerPhase(phase: 'resolve' | 'install' | 'seal', durationMs: number): void {
     this.#layerSeconds.observe({ phase }, durationMs / 1000);
+  }
+
+  /** @param result the status of its report, or the code a run was refused with. */
+  analyzed(result: AnalysisStatus | ErrorCode, durationMs: number): void {
+    this.#analyses.inc({ result });
+    this.#analysisSeconds.observe(durationMs / 1000);
   }
 
   webhook(result: 'delivered' | 'failed' | 'dead'): void {

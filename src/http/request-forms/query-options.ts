@@ -28,6 +28,7 @@ const PARAMETERS = {
   open_files: ['limits.open_files', 'whole'],
   cpus: ['limits.cpus', 'decimal'],
   on_overflow: ['on_overflow', 'text'],
+  analyze: ['analyze', 'boolean'],
   displays: ['displays', 'boolean'],
   eval_last_expr: ['eval_last_expr', 'boolean'],
   artifacts: ['artifacts', 'selection'],

@@ -75,6 +75,7 @@ export function toAskedRun(options: RunOptions, spelling: Spelling = (path) => p
     ...(options.webhook === undefined ? {} : { webhook: webhookOf(options.webhook) }),
     ...(options.priority === undefined ? {} : { priority: options.priority }),
     ...(options.queue_timeout_ms === undefined ? {} : { queueTimeoutMs: options.queue_timeout_ms }),
+    ...(options.analyze ? { wantsAnalysis: true } : {}),
     wantsDisplays: options.displays ?? true,
     ...(options.eval_last_expr ? { wantsLastValue: true } : {}),
     ...artifactsOf(options),

@@ -108,6 +108,51 @@ const artifactsSkipped = z
   })
   .meta({ id: 'ArtifactsSkipped', description: 'What was there and was not collected; the first of it by name.' });
 
+const severity = z.enum(['low', 'medium', 'high']);
+const inputPlace = count.optional().meta({ description: 'Of a file that one of many inputs brought: which.' });
+const finding = z
+  .looseObject({
+    id: z.string().meta({ description: 'The number of the check.', examples: ['B602'] }),
+    name: z.string(),
+    severity,
+    confidence: severity,
+    file: z.string().meta({ description: 'Relative to the project.' }),
+    input: inputPlace,
+    line: count,
+    message: z.string(),
+    cwe: z.int().optional().meta({ description: 'Number in the Common Weakness Enumeration.' }),
+  })
+  .meta({ id: 'Finding', description: 'Something the analysis of the code points at.' });
+const analysis = z
+  .looseObject({
+    status: z
+      .enum(['pending', 'complete', 'incomplete', 'too_large', 'timed_out', 'failed', 'interrupted'])
+      .meta({ description: 'How far it came. Unless it is `complete`, no findings mean nothing.' }),
+    detail: z.string().optional().meta({ description: 'Why it is not complete.' }),
+    tool: z
+      .string()
+      .optional()
+      .meta({ examples: ['bandit 1.7.10'] }),
+    files_analyzed: count.optional(),
+    skipped: z
+      .looseObject({
+        count,
+        entries: z.array(
+          z.looseObject({
+            file: z.string(),
+            input: inputPlace,
+            reason: z.enum(['syntax_error', 'not_readable', 'too_large', 'timed_out', 'crashed']),
+          }),
+        ),
+      })
+      .optional()
+      .meta({ description: 'Sources that could not be read: how many, and the first of them.' }),
+    counts: z.looseObject({ low: count, medium: count, high: count }).optional(),
+    findings: z.array(finding).optional().meta({ description: 'The worst first.' }),
+    truncated: z.literal(true).optional().meta({ description: 'There are more than are listed; all are counted.' }),
+  })
+  .meta({ id: 'Analysis', description: 'What an analysis of the code came to. It is no guarantee.' });
+
 const resultShape = {
   execution_id: executionId,
   status: executionStatus,
@@ -120,6 +165,7 @@ const resultShape = {
   hint: z.string().optional().meta({ description: 'What to try next, where we know.' }),
   image: z.string().optional(),
   packages: z.array(z.string()).optional().meta({ description: '`name==version` of what was installed for the run.' }),
+  analysis: analysis.optional(),
   runtime: z.string().optional().meta({ description: 'The OCI runtime the container used.' }),
   created_at: time,
   started_at: time.optional(),

@@ -49,6 +49,9 @@ export const runOptionsShape = {
   on_overflow: z.enum(['truncate', 'kill']).optional().meta({
     description: 'What happens when a stream passes output_bytes. Default: truncate, keeping head and tail.',
   }),
+  analyze: z.boolean().optional().meta({
+    description: 'Whether a report about the code is wanted, made beside the run. Default: false.',
+  }),
   displays: z.boolean().optional().meta({
     description: 'Whether figures, tables and pictures the program shows are wanted. Default: true.',
   }),

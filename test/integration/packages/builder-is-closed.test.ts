@@ -78,7 +78,7 @@ Builder.build = probing
 Main().run()`,
   );
   expect(replaced).not.toBe(source);
-  const { container, release } = await host.startBuilder(
+  const { container, release } = await host.startTool(
     {
       image: 'pyexec/builder',
       imageId: 'pyexec/builder:latest',

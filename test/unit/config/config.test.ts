@@ -71,6 +71,11 @@ const CASES: Readonly<Record<SettingName, { good: readonly [string, unknown]; ba
   PYEXEC_SPOOL_DIR: { good: ['/var/spool', '/var/spool'], bad: [''] },
   PYEXEC_UPLOAD_TIMEOUT: { good: ['1', 1], bad: ['0', '3601'] },
   PYEXEC_MAX_CONNECTIONS: { good: ['1', 1], bad: ['0', '1000001'] },
+  PYEXEC_ANALYSIS: { good: ['block', 'block'], bad: ['', 'on', 'true', 'BLOCK'] },
+  PYEXEC_ANALYSIS_BLOCKS_AT: { good: ['low', 'low'], bad: ['', 'critical', 'HIGH'] },
+  PYEXEC_ANALYSIS_TIMEOUT: { good: ['600', 600], bad: ['1', '601', '1.5'] },
+  PYEXEC_ANALYSIS_MAX_MB: { good: ['64', 64], bad: ['0', '65'] },
+  PYEXEC_MAX_ANALYZERS: { good: ['2', 2], bad: ['0', '65'] },
   PYEXEC_PACKAGES: { good: ['allow-list', 'allow-list'], bad: ['', 'on', 'ANY'] },
   PYEXEC_PACKAGES_ALLOWED: { good: ['numpy, pandas', ['numpy', 'pandas']], bad: [] },
   PYEXEC_INDEX_URL: {

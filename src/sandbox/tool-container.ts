@@ -1,9 +1,11 @@
 /**
- * A container that installs packages: one conversation in frames, then removed.
+ * A container that runs a tool of ours for a run, not the run itself: one conversation
+ * in frames, then removed. Builders install packages, analyzers read sources.
  *
  * It has every guard a sandbox has and, like a sandbox, no network and no mount of
- * the host: what it may fetch comes through its stdin, what it made leaves through
- * its stdout. What is said in the frames is src/dependencies/builder.
+ * the host: what it gets comes through its stdin, what it made leaves through its
+ * stdout. What is said in the frames is in src/dependencies/builder and
+ * src/analysis/analyzer.
  */
 import type { Duplex } from 'node:stream';
 import { AttachDemultiplexer } from './attach-demultiplexer.ts';
@@ -13,7 +15,7 @@ import { encodeFrame, FrameDecoder, type Frame } from './supervisor/protocol.ts'
 /** Frames that wait for whoever reads them, before the container has to. */
 const WAITING_FRAMES_MAX = 64;
 
-export class BuilderContainer {
+export class ToolContainer {
   readonly #containerId: string;
   readonly #daemon: DockerDaemon;
   readonly #socket: Duplex;
@@ -49,9 +51,9 @@ export class BuilderContainer {
   }
 
   /** Attaches to a created container and starts it. @throws {DaemonError} when the daemon refuses or hangs. */
-  static async start(containerId: string, daemon: DockerDaemon): Promise<BuilderContainer> {
+  static async start(containerId: string, daemon: DockerDaemon): Promise<ToolContainer> {
     const socket = await daemon.attach(containerId);
-    const container = new BuilderContainer(containerId, daemon, socket);
+    const container = new ToolContainer(containerId, daemon, socket);
     try {
       await daemon.start(containerId);
     } catch (error) {
@@ -61,8 +63,20 @@ export class BuilderContainer {
     return container;
   }
 
-  send(type: number, payload: Buffer): void {
+  send(type: number, payload: Uint8Array): void {
     if (!this.#ended && this.#socket.writable) this.#socket.write(encodeFrame(type, payload));
+  }
+
+  /** Resolves when what was sent is on its way, or nobody takes it any more. */
+  async flushed(): Promise<void> {
+    if (this.#ended || !this.#socket.writableNeedDrain) return;
+    await new Promise<void>((resolve) => {
+      const done = () => {
+        this.#socket.off('drain', done).off('close', done);
+        resolve();
+      };
+      this.#socket.on('drain', done).on('close', done);
+    });
   }
 
   /** What the container says, until it ends or is destroyed. */
