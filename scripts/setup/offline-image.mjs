@@ -129,7 +129,7 @@ async function addPackages({ suite, packages, unneeded = {} }, target) {
     // Nothing is lost that a second build would not make again, so nobody waits for the disk.
     `apt-get -q -y --no-install-recommends -o Acquire::Retries=3 -o APT::Sandbox::User=root -o Dpkg::Options::=--force-unsafe-io install ${packages.join(' ')}`,
     ...Object.entries(unneeded).map(([name, other]) => `sed -i '${forgetting(name, other)}' /var/lib/dpkg/status`),
-    'apt-get -q -y -o APT::AutoRemove::RecommendsImportant=false autoremove --purge',
+    'apt-get -q -y -o APT::AutoRemove::RecommendsImportant=false -o APT::AutoRemove::SuggestsImportant=false autoremove --purge',
     'apt-get clean',
   ].join(' && ');
   await runStep(`packages of ${suite}`, ...inPrivateMounts('chroot', [target, '/bin/sh', '-c', script]));

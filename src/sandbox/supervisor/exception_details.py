@@ -9,6 +9,8 @@ MESSAGE_CHARACTERS = 2000
 TRACEBACK_CHARACTERS = 8000
 # How far the values an exception holds are looked into before its message is left out.
 TOLD_DEPTH, TOLD_VALUES = 4, 1000
+# How many notes, and how many exceptions of a group; how much of the message of one of these.
+MEMBERS, MEMBER_CHARACTERS = 10, 200
 # Of a deep traceback the first and the last frames are kept.
 FIRST_FRAMES, LAST_FRAMES = 4, 12
 
@@ -25,10 +27,41 @@ def exception_details(problem, traceback):
     if isinstance(problem, SyntaxError) and isinstance(problem.filename, str) and is_of_project(problem.filename):
         file, line = problem.filename, problem.lineno or 0
     message = message_of(problem)
-    name = type(problem).__name__
-    last = "%s: %s" % (name, message) if message else name
-    text = "".join(lines_of(frames)) + last
+    text = "\n".join(["".join(lines_of(frames)) + last_line_of(problem, message), *notes_of(problem), *members_of(problem)])
     return "\0".join(part.replace("\0", " ") for part in (message, file, text[-TRACEBACK_CHARACTERS:])), line
+
+
+def last_line_of(problem, message):
+    name = type(problem).__name__
+    return "%s: %s" % (name, message) if message else name
+
+
+def notes_of(problem):
+    """What add_note() added, as far as it is text."""
+    notes = vars(problem).get("__notes__")
+    for note in (notes if type(notes) is list else ())[:MEMBERS]:
+        if type(note) is str:
+            yield note[:MESSAGE_CHARACTERS]
+
+
+def is_group(problem):
+    try:
+        return isinstance(problem, BaseExceptionGroup)
+    except NameError:
+        # Before Python 3.11.
+        return False
+
+
+def members_of(problem, depth=0):
+    """A line for each exception in a group: what went wrong is in them alone."""
+    if depth == TOLD_DEPTH or not is_group(problem):
+        return
+    members = vars(BaseExceptionGroup)["exceptions"].__get__(problem)
+    for member in members[:MEMBERS]:
+        yield "  " * depth + "| " + last_line_of(member, message_of(member)[:MEMBER_CHARACTERS])
+        yield from members_of(member, depth + 1)
+    if len(members) > MEMBERS:
+        yield "  " * depth + "| [%d more]" % (len(members) - MEMBERS)
 
 
 def is_of_project(file):
@@ -54,7 +87,8 @@ def is_told_without_project(value, depth=0):
             return False
     held = ()
     if isinstance(value, BaseException):
-        held = value.args + tuple(value.__dict__.values())
+        # A group's own str() asks those in it for nothing.
+        held = value.args[:1] if is_group(value) else value.args + tuple(value.__dict__.values())
     elif isinstance(value, (tuple, list, set, frozenset)):
         held = value
     elif isinstance(value, dict):

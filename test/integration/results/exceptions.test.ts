@@ -1,10 +1,19 @@
 /** The exception that ended a program, as data: in the words of the project's own files. */
 import { describe, expect, it } from 'vitest';
+import type { Files } from '../../support/engine.ts';
+import { slimImages } from '../../support/images.ts';
 import { sandboxForFile } from '../../support/isolation-sandbox.ts';
+import type { RunRequest } from '../../../src/domain/plan.ts';
 
-const sandbox = sandboxForFile({ PYEXEC_DEFAULT_IMAGE: 'pyexec/slim:latest' });
+const shared = sandboxForFile();
+/** Runs programs in one of the images. */
+const within = (image: string) => ({
+  run: (program: string | Files, request: Partial<RunRequest> = {}) => shared.run(program, { image, ...request }),
+});
 
-describe('an uncaught exception', () => {
+describe.each(await slimImages())('an uncaught exception in %s', (image) => {
+  const sandbox = within(image);
+
   it('is told with message, place and the frames of the project alone', async () => {
     const run = await sandbox.run({
       'main.py': `import helper\n\nhelper.parse('{')\n`,
@@ -104,6 +113,31 @@ raise ${raised}
     expect(run.exception?.message).toBe('x'.repeat(2000));
   });
 
+  it('of a group is told with those in it, and with notes', async () => {
+    const run = await sandbox.run(`
+class Own(Exception):
+    def __str__(self): print('asked'); return 'own'
+problem = ExceptionGroup('two', [ValueError('é'), ExceptionGroup('inner', [KeyError('k'), Own()])])
+problem.add_note('a note'); problem.__notes__.append(7)
+import sys
+def hook(*_): pass
+sys.excepthook = hook
+raise problem
+`);
+    expect([run.outcome, run.stdout]).toMatchObject([{ exit_code: 1 }, '']);
+    expect(run.exception).toMatchObject({ type: 'ExceptionGroup', message: 'two (2 sub-exceptions)', line: 9 });
+    expect(run.exception?.traceback.split('\n').slice(3)).toEqual([
+      'ExceptionGroup: two (2 sub-exceptions)',
+      'a note',
+      '| ValueError: é',
+      '| ExceptionGroup: inner (2 sub-exceptions)',
+      "  | KeyError: 'k'",
+      '  | Own',
+    ]);
+    const many = await sandbox.run(`raise ExceptionGroup('m', [ValueError('x' * 5000) for n in range(1000)])`);
+    expect(many.exception?.traceback).toMatch(/\n\| \[990 more\]$/);
+  });
+
   it('in a thread, a forked child or before sys.exit is not what ended the program', async () => {
     const thread = await sandbox.run(
       'import threading\nt = threading.Thread(target=lambda: 1 / 0); t.start(); t.join()',
@@ -133,7 +167,9 @@ raise E('\\0' * 10 + 'm' * 100_000 + '\\udc80')
   });
 });
 
-describe('a hint', () => {
+describe.each(await slimImages())('a hint in %s', (image) => {
+  const sandbox = within(image);
+
   it.each([
     ['import yaml', /module yaml \(on the index: PyYAML\).*requirements/],
     ['import cv2', /on the index: opencv-python/],

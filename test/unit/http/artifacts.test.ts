@@ -235,4 +235,13 @@ describe('names for saving', () => {
       }
     }
   });
+
+  it('a range has numbers of any length, and its unit any case', () => {
+    const long = '9'.repeat(400);
+    expect(byteRange(`bytes=2-${long}`, 10)).toEqual({ start: 2, end: 10 });
+    expect(byteRange(`bytes=-${long}`, 10)).toEqual({ start: 0, end: 10 });
+    expect(byteRange(`bytes=${long}-`, 10)).toBe('unsatisfiable');
+    expect(byteRange('Bytes=2-3', 10)).toEqual({ start: 2, end: 4 });
+    expect(byteRange(`bytes=${long}-${long}`, 10)).toBe('unsatisfiable');
+  });
 });
