@@ -98,6 +98,10 @@ const KNOWN: readonly (readonly [RegExp, string])[] = [
     'Lines that begin with % or ! are for notebooks, not Python; packages are named in requirements, and plt.show() needs no %matplotlib.',
   ],
   [
+    /has no attribute 'run_(?:line|cell)_magic'|name 'get_ipython' is not defined/,
+    'There is no notebook: leave out get_ipython(); packages are named in requirements, and plt.show() needs no setting.',
+  ],
+  [
     /SyntaxError: 'await' outside function/,
     'There is no event loop outside of functions, as in a notebook: use asyncio.run(main()).',
   ],

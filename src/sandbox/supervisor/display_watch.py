@@ -1,6 +1,6 @@
 """Notices, in the program's process, that it has something to show.
 
-A program that never imports a plotting library and never says `display(` runs none
+A program that never imports a plotting library and never names `display` runs none
 of this but one comparison an import. rich_output.py, which does the showing, is
 compiled only when it is needed. Runs in the child, and in interpreters that
 multiprocessing starts; the two constants are PID 1's too.
@@ -64,6 +64,17 @@ def says_it_shows():
     return False
 
 
+def names_display(source):
+    """Whether `display` is a word of it, and no attribute's name."""
+    at = source.find(b"display")
+    while at >= 0:
+        before, after = source[at - 1 : at], source[at + 7 : at + 8]
+        if not (before.isalnum() or before in (b"_", b".")) and not (after.isalnum() or after == b"_"):
+            return True
+        at = source.find(b"display", at + 7)
+    return False
+
+
 def disguised(function, original):
     """Makes it look like the one it replaces; in tracebacks like a part of importlib."""
     for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
@@ -76,7 +87,7 @@ class Errand:
     """Becomes, where it is unpickled, a watch like the one here."""
 
     def __init__(self, provides_display):
-        start = b"display(" if provides_display else b""
+        start = b"display" if provides_display else b""
         self.told = {"START": start, "WORK": WORK, "RICH_OUTPUT": RICH_OUTPUT}
 
     def __reduce__(self):
@@ -154,8 +165,8 @@ class DisplayWatch:
         spawn.get_preparation_data = disguised(get_preparation_data, prepare)
 
     def search(self, source):
-        """Has `display` provided when this, a file of the program, says that it is called."""
-        if not self.provides_display and b"display(" in source:
+        """Has `display` provided when this, a file of the program, names it."""
+        if not self.provides_display and names_display(source):
             self.provides_display = True
             self.provide_display()
 
@@ -174,6 +185,7 @@ class DisplayWatch:
         def display(*objects, **options):
             return self.rich_output("display")(*objects, **options)
 
+        display.__code__ = display.__code__.replace(co_filename=IMPORTLIB_FILE)
         sys.modules["builtins"].display = display
 
     def show_value(self, value):

@@ -279,7 +279,11 @@ def show(value, raw, include, exclude, metadata):
             parts.append(("metadata", json_of(about)))
         send(parts, is_cut)
     except Exception:
-        pass
+        # Of a type that cannot even be asked.
+        try:
+            send([("text/plain", text_of(value).encode("utf-8", "replace"))], True)
+        except Exception:
+            pass
     finally:
         being_shown.discard(key)
 

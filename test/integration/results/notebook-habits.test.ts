@@ -74,6 +74,38 @@ frame.style.highlight_max()
   });
 });
 
+describe('display() without an import', () => {
+  it('is there wherever it is named, and nowhere else', async () => {
+    const run = await slim('list(map(display, [1, 2]))\nimport builtins; print(builtins.display.__name__)');
+    expect(run.displays?.map(({ data }) => data['text/plain'])).toEqual(['1', '2']);
+    const other = await slim(
+      "display_name = 'x'; mydisplay = 1\nimport builtins; print([n for n in dir(builtins) if 'isplay' in n])",
+    );
+    expect(other.stdout).toBe('[]\n');
+  });
+
+  it('shows as text what cannot be asked for its forms', async () => {
+    const run = await slim(`
+class Meta(type):
+    def __getattr__(cls, name): raise RuntimeError(name)
+class Thing(metaclass=Meta): pass
+display(Thing()); print('end')
+`);
+    expect([run.stdout, run.stderr]).toEqual(['end\n', '']);
+    expect(run.displays?.map(({ data }) => data['text/plain'])).toEqual([expect.stringMatching(/Thing object at/)]);
+  });
+
+  it('lets pass what ends the program, without frames of ours by name', async () => {
+    const run = await slim(`
+class Thing:
+    def _repr_html_(self): raise KeyboardInterrupt
+display(Thing())
+`);
+    expect(run.outcome).toMatchObject({ kind: 'signaled', signal: 'SIGINT' });
+    expect(run.stderr).not.toMatch(/<child>|rich_output/);
+  });
+});
+
 describe('hints', () => {
   it.each<[string, string, RegExp]>([
     ['a magic', '%matplotlib inline\nprint(1)', /notebooks/],
