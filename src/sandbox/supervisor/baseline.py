@@ -43,6 +43,21 @@ def set_dumpable(value):
         raise OSError(ctypes.get_errno(), "PR_SET_DUMPABLE")
 
 
+# sched_getattr(2) and ioprio_get(2), where their numbers are known.
+SCHEDULING_CALLS = {"x86_64": (315, 252), "aarch64": (275, 31)}.get(os.uname().machine)
+SCHEDULING_BYTES = 56
+
+
+def own_scheduling():
+    """How the kernel treats this process, in all that others of its uid can change and its forks inherit."""
+    seen = [os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0), os.sched_getscheduler(0)]
+    if SCHEDULING_CALLS:
+        attributes = ctypes.create_string_buffer(SCHEDULING_BYTES)
+        LIBC.syscall(SCHEDULING_CALLS[0], 0, attributes, SCHEDULING_BYTES, 0)
+        seen += attributes.raw, LIBC.syscall(SCHEDULING_CALLS[1], 1, 0)
+    return seen
+
+
 def socket_pair():
     """Two connected sockets, both closed by execve."""
     pair = (ctypes.c_int * 2)()

@@ -27,6 +27,12 @@ ONLY_AST = 0x400
 FUTURE_FLAGS = 0x1FF0000
 # prctl(2), and the fields of /proc/self/stat its memory map begins with: code, data, heap; then the stack.
 PR_SET_MM, PR_SET_MM_MAP = 35, 14
+# prctl(2): where the kernel keeps the number of this thread for the C library.
+PR_GET_TID_ADDRESS = 40
+# clone(2), where it is known: its number, and whether the address of the thread's number comes before the other or after it.
+CLONE = {"x86_64": (56, 1), "aarch64": (220, -1)}.get(os.uname().machine)
+# As fork(3): CLONE_CHILD_SETTID, CLONE_CHILD_CLEARTID and SIGCHLD; and CLONE_PARENT.
+CLONE_FLAGS = 0x01000000 | 0x00200000 | 17 | 0x00008000
 # What is read of the program's file at first.
 USUAL_BYTES = 1 << 14
 LIMITS_OF_RUNS = (resource.RLIMIT_CPU, resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE)
@@ -246,48 +252,58 @@ class Child:
         import _socket
 
         set_dumpable(0)
-        scheduling = self.scheduling()
+        scheduling = own_scheduling()
         control = _socket.socket(fileno=GO_DESCRIPTOR)
         # Descriptors come with what is said next, which must not be read with what was said before.
         control.send(b"s")
-        spare, pid, middle = self.fork_spare(_socket)
-        while spare:
+        spare = self.fork_spare(_socket)
+        while spare is not None:
             asked, passed, _, _ = control.recvmsg(1, 64)
             if not asked:
                 os._exit(0)
-            if asked == b"K":
+            if asked in b"KE":
                 is_alone = self.end_all_others()
                 control.send(b"k" if is_alone else b"?")
-                if is_alone:
-                    spare, pid, middle = self.fork_spare(_socket)
+                spare = self.fork_spare(_socket) if is_alone and asked == b"K" else ()
                 continue
             descriptors = self.descriptors_of(passed)
-            if self.scheduling() != scheduling:
+            spare = spare or self.fork_spare(_socket)
+            if spare is None:
+                break
+            to_it, pid, middle = spare
+            if middle:
+                # Until it has ended it is the program's parent.
+                os.waitpid(middle, 0)
+            if own_scheduling() != scheduling:
                 control.send(bytes(4))
             else:
-                spare.sendmsg([b"F"], passed)
+                to_it.sendmsg([b"F"], passed)
                 control.send(pid.to_bytes(4, "big"))
-            spare.close()
+            to_it.close()
             for descriptor in descriptors:
                 os.close(descriptor)
-            os.waitpid(middle, 0)
         control.detach()
 
     def fork_spare(self, _socket):
-        """A process that waits for the pipes of an input: (socket to it, its pid, the pid of one between the two).
+        """A process that waits for the pipes of an input: (socket to it, its pid, the pid of one between the two or 0).
 
-        In that process, once it has its pipes: nothing but None. The one in the middle ends at once, so that
-        the program is PID 1's own child.
+        In that process, once it has its pipes: None. It is PID 1's own child, because the kernel was asked for that
+        or because the one in the middle ends at once.
         """
         ours, theirs = (_socket.socket(fileno=descriptor) for descriptor in socket_pair())
-        middle = os.fork()
-        if middle:
-            theirs.close()
-            return ours, int.from_bytes(ours.recv(4), "big"), middle
-        pid = os.fork()
+        pid, middle = self.fork_sibling(), 0
+        if pid is None:
+            middle = os.fork()
+            if middle:
+                pid = int.from_bytes(ours.recv(4), "big")
+            else:
+                pid = os.fork()
+                if pid:
+                    theirs.send(pid.to_bytes(4, "big"))
+                    os._exit(0)
         if pid:
-            theirs.send(pid.to_bytes(4, "big"))
-            os._exit(0)
+            theirs.close()
+            return ours, pid, middle
         ours.close()
         self.begin_input()
         asked, passed, _, _ = theirs.recvmsg(1, 64)
@@ -295,16 +311,32 @@ class Child:
             os._exit(0)
         theirs.detach()
         self.take_input(self.descriptors_of(passed))
-        return None, None, None
+        return None
+
+    def fork_sibling(self):
+        """os.fork(), but the new process is PID 1's child; None where that cannot be had.
+
+        The kernel is called past the C library, whose fork does more only for libraries that wish to be told of
+        forks and for other threads: there are none unless something was imported beforehand.
+        """
+        thread = ctypes.c_void_p()
+        if self.preimports.names or not CLONE or LIBC.prctl(PR_GET_TID_ADDRESS, ctypes.byref(thread), 0, 0, 0) != 0:
+            return None
+        api = ctypes.pythonapi
+        number, order = CLONE
+        addresses = [thread, None]
+        api.PyOS_BeforeFork()
+        pid = api.syscall(ctypes.c_long(number), ctypes.c_ulong(CLONE_FLAGS), None, None, *addresses[::order])
+        if pid:
+            api.PyOS_AfterFork_Parent()
+        else:
+            api.PyOS_AfterFork_Child()
+        return None if pid < 0 else pid
 
     @staticmethod
     def descriptors_of(passed):
         rights = passed[0][2]
         return [int.from_bytes(rights[at : at + 4], sys.byteorder) for at in (0, 4, 8, 12)]
-
-    @staticmethod
-    def scheduling():
-        return os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0), os.sched_getscheduler(0)
 
     @staticmethod
     def end_all_others():

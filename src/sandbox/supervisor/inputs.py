@@ -12,6 +12,10 @@ import select
 import time
 
 TEMPLATE_GRACE_S = 5.0
+# What a file takes of the memory beside its content.
+INODE_BYTES = 1024
+# Where files take more than this part of the memory, they are removed before the next process is forked.
+FILES_PART = 8
 SWEPT = ("/work", "/tmp", "/dev/shm")
 
 
@@ -42,7 +46,7 @@ class Template:
     def __init__(self):
         import _socket
 
-        self.scheduling = self.own_scheduling()
+        self.scheduling = own_scheduling()
         self.rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)
         try:
             with open("/proc/self/oom_score_adj") as mine, open("/proc/%d/oom_score_adj" % CHILD.pid, "w") as file:
@@ -53,13 +57,9 @@ class Template:
         self.socket.send(b"S")
         self.answer(1)
 
-    @staticmethod
-    def own_scheduling():
-        return os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0), os.sched_getscheduler(0)
-
     def fork(self, descriptors):
         """The pid of a new process, PID 1's own child. @raises Damaged."""
-        if self.own_scheduling() != self.scheduling:
+        if own_scheduling() != self.scheduling:
             raise Damaged("an input changed the priority of the sandbox")
         rights = b"".join(descriptor.to_bytes(4, sys.byteorder) for descriptor in descriptors)
         try:
@@ -71,12 +71,15 @@ class Template:
             raise Damaged("an input changed the priority of the sandbox")
         return pid
 
-    def end_all(self, reap):
-        """Ends every process but this one and the template. @raises Damaged when that cannot be had."""
+    def end_all(self, reap, forks_next):
+        """Ends every process but this one and the template. @raises Damaged when that cannot be had.
+
+        @param forks_next whether there is memory for the next process now; otherwise it is forked when it is asked for.
+        """
         try:
             # It may have been stopped.
             os.kill(CHILD.pid, 18)
-            self.socket.send(b"K")
+            self.socket.send(b"K" if forks_next else b"E")
         except OSError:
             raise Damaged("an input ended the process its successors come from")
         if self.answer(1, reap) != b"k":
@@ -104,6 +107,58 @@ class Template:
         if len(data) < size:
             raise Damaged("the process the inputs come from does not answer")
         return data
+
+
+class Sockets:
+    """Unix sockets of the sandbox. One that is only in a message it was sent to itself outlives its process, and its
+    name with it, until the kernel looks for such (unix(7), SCM_RIGHTS)."""
+
+    def __init__(self):
+        """While the template waits: nothing else has begun."""
+        self.most = None
+        try:
+            self.descriptor = os.open("/proc/net/unix", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return
+        lines = self.lines()
+        # With a network that is not the sandbox's own, others' are among them.
+        if not self.is_named(lines):
+            # The two that the next process hears by come and go.
+            self.most = lines.count(b"\n") + 2
+
+    def lines(self):
+        return os.pread(self.descriptor, 1 << 16, 0)
+
+    @staticmethod
+    def is_named(lines):
+        return b"@" in lines or b"/" in lines
+
+    def await_end(self):
+        """@raises Damaged when one of a program does not go."""
+        if self.most is None:
+            return
+        give_up = time.monotonic() + TEMPLATE_GRACE_S
+        while time.monotonic() < give_up:
+            lines = self.lines()
+            if lines.count(b"\n") <= self.most and not self.is_named(lines):
+                return
+            # Closing one has the kernel look.
+            for descriptor in socket_pair():
+                os.close(descriptor)
+            time.sleep(0.001)
+        raise Damaged("a socket of an input could not be ended")
+
+
+def file_bytes():
+    """About what files take of the memory."""
+    taken = 0
+    for place in SWEPT:
+        try:
+            disk = os.statvfs(place)
+        except OSError:
+            continue
+        taken += (disk.f_blocks - disk.f_bfree) * disk.f_frsize + (disk.f_files - disk.f_ffree) * INODE_BYTES
+    return taken
 
 
 def has_system_v():
@@ -147,6 +202,7 @@ def empty(place):
         os.chmod(place, 0o755 if place == WORK else 0o1777)
         for name in os.listxattr(place):
             os.removexattr(place, name)
+        os.utime(place)
     except OSError:
         # /dev/shm is root's.
         pass
@@ -154,23 +210,27 @@ def empty(place):
     prefix = os.path.join(place, os.urandom(8).hex())
     while True:
         lifted_before = lifted
+        # One after the other: a list of all the names there can be would need memory, and there may be none left.
         with os.scandir(place) as entries:
-            entries = list(entries)
-        for entry in entries:
-            if not entry.is_dir(follow_symlinks=False):
-                os.unlink(entry.path)
-                continue
-            os.chmod(entry.path, 0o700)
-            for inner in os.listdir(entry.path):
-                path = os.path.join(entry.path, inner)
-                if os.path.isdir(path) and not os.path.islink(path):
-                    # A directory that may not be written cannot be moved: its `..` changes.
-                    os.chmod(path, 0o700)
-                    lifted += 1
-                    os.rename(path, "%s-%d" % (prefix, lifted))
-                else:
-                    os.unlink(path)
-            os.rmdir(entry.path)
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False):
+                    os.unlink(entry.path)
+                    continue
+                try:
+                    os.rmdir(entry.path)
+                    continue
+                except OSError:
+                    os.chmod(entry.path, 0o700)
+                with os.scandir(entry.path) as inside:
+                    for inner in inside:
+                        if not inner.is_dir(follow_symlinks=False):
+                            os.unlink(inner.path)
+                            continue
+                        # A directory that may not be written cannot be moved: its `..` changes.
+                        os.chmod(inner.path, 0o700)
+                        lifted += 1
+                        os.rename(inner.path, "%s-%d" % (prefix, lifted))
+                os.rmdir(entry.path)
         # Nobody else is alive: what was not lifted up is gone.
         if lifted == lifted_before:
             return
@@ -200,6 +260,9 @@ def run_inputs(run):
     damage = None
     run.total_bytes = {"stdout": 0, "stderr": 0}
     try:
+        # Nobody shows anything; its socket has a name.
+        run.displays.begin(run, None)
+        sockets = Sockets()
         template = Template()
         system_v = has_system_v()
         kills = oom_kills() or 0
@@ -209,6 +272,7 @@ def run_inputs(run):
                 break
             if index:
                 sweep(system_v)
+                sockets.await_end()
                 forget_notes()
                 unpack(run.archive)
             if given[2]:
@@ -219,7 +283,7 @@ def run_inputs(run):
             run.relay()
             run.read_what_is_there()
             try:
-                template.end_all(run.reap)
+                template.end_all(run.reap, file_bytes() < plan["limits"]["memory_bytes"] // FILES_PART)
             except Damaged as problem:
                 damage = str(problem)
                 run.end_everything()

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AskedInput } from '../../../src/domain/inputs.ts';
 import type { RunRequest } from '../../../src/domain/plan.ts';
 import { startEngine, type Files, type TestEngine } from '../../support/engine.ts';
+import { given, indent, outputs, runInputs } from '../../support/inputs.ts';
 
 let engine: TestEngine;
 
@@ -17,18 +18,12 @@ afterAll(async () => {
   await engine[Symbol.asyncDispose]();
 });
 
-const given = (...stdin: readonly string[]): AskedInput[] =>
-  stdin.map((text) => ({ args: [], stdin: Buffer.from(text) }));
-
-async function run(
+const run = (
   program: string | Files,
   list: readonly AskedInput[],
   more: Partial<RunRequest> = {},
   stopOnFailure = false,
-) {
-  return engine.run(program, { ...more, inputs: { list, stopOnFailure } });
-}
-const outputs = ({ results }: Awaited<ReturnType<typeof run>>) => (results ?? []).map(({ stdout }) => stdout);
+) => runInputs(engine, program, list, more, stopOnFailure);
 
 /** Runs a program twice: first as the one that leaves something, then as the one that looks for it. */
 async function leaveAndLook(leave: string, look: string, more: Partial<RunRequest> = {}): Promise<string> {
@@ -43,7 +38,6 @@ async function leaveAndLook(leave: string, look: string, more: Partial<RunReques
   expect(looked, looked?.stderr).toMatchObject({ exit_code: 0 });
   return looked?.stdout ?? '';
 }
-const indent = (code: string) => code.trim().replaceAll(/^/gm, '  ');
 
 describe('results', () => {
   test('are one for each input, in order, with its own arguments and stdin', async () => {
@@ -271,47 +265,6 @@ for folder, _, names in sorted(os.walk("/work")):
       files({}),
     ]);
     expect(outputs(execution)).toEqual(['1\n', 'another\n', '0\n']);
-  });
-});
-
-describe('an input cannot harm the next unseen', () => {
-  test('by ending or stopping every process it can reach', async () => {
-    for (const signal of [9, 19]) {
-      const execution = await run(
-        `import os, sys\nprint(input(), flush=True)\nfor pid in range(2, 60):\n  if pid != os.getpid():\n    try: os.kill(pid, ${String(signal)})\n    except OSError: pass`,
-        given('a', 'b', 'c'),
-      );
-      expect(execution.results).toHaveLength(3);
-      expect(execution.results?.[0]).toMatchObject({ exit_code: 0, stdout: 'a\n' });
-      const last = execution.results?.[2];
-      // Ended, its successors are told as not run; stopped, they are run.
-      if (signal === 9) {
-        expect(last?.outcome.kind).toBe('not_run');
-        expect(execution.exit_code).not.toBe(0);
-      } else expect(last).toMatchObject({ exit_code: 0, stdout: 'c\n' });
-    }
-  });
-
-  test('by changing the priority of the processes the next one comes from', async () => {
-    const program = `import os
-print(os.getpriority(os.PRIO_PROCESS, 0), flush=True)
-for pid in range(1, 60):
-    try: os.setpriority(os.PRIO_PROCESS, pid, 19)
-    except OSError: pass`;
-    const execution = await run(program, given('a', 'b'));
-    const [first, second] = execution.results ?? [];
-    expect(first?.stdout).toBe('0\n');
-    expect(second?.stdout === '0\n' || second?.outcome.kind === 'not_run').toBe(true);
-  });
-
-  test('by following or reading the process the next one comes from', async () => {
-    const program = `import os
-denied = 0
-for pid in (1, os.getppid(), 2):
-    try: open(f"/proc/{pid}/mem", "rb")
-    except OSError: denied += 1
-print(denied)`;
-    expect(outputs(await run(program, given('a', 'b')))).toEqual(['3\n', '3\n']);
   });
 });
 
