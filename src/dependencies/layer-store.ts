@@ -23,7 +23,7 @@ import { BuildPlaces } from './build-places.ts';
 import type { Requirement } from './requirements.ts';
 
 /** Raised when what a layer holds changes although its lock does not: hooks removed, byte code, place. */
-const FORMAT = 1;
+const FORMAT = 2;
 const REFUSAL_REMEMBERED_MS = 30_000;
 /** What says nothing about the requirements: the next request is tried anew. */
 const PASSING: ReadonlySet<string> = new Set([
@@ -92,6 +92,8 @@ export interface LayerStoreOptions {
 export interface LayerBase {
   readonly id: string;
   readonly reference: string;
+  /** Versions by canonical name. */
+  readonly packages: Readonly<Record<string, string>>;
 }
 
 export type LayerEvent =
@@ -293,7 +295,7 @@ export class LayerStore {
       const mine = Promise.withResolvers<void>();
       mine.promise.catch(() => undefined);
       try {
-        const { lock, tree } = await buildInContainer(opened, egress, this.#job(lines), {
+        const { lock, tree } = await buildInContainer(opened, egress, this.#job(base, lines), {
           agree: (found) => {
             resolvedAt = performance.now();
             observe({ kind: 'phase', phase: 'resolve', durationMs: resolvedAt - started });
@@ -342,11 +344,12 @@ export class LayerStore {
     }
   }
 
-  #job(lines: readonly string[]): BuildJob {
+  #job(base: LayerBase, lines: readonly string[]): BuildJob {
     const { constraints, indexUrl, indexHosts, packagesMax, layerBytesMax, filesMax } = this.#options;
     return {
       requirements: lines,
       constraints,
+      present: base.packages,
       indexUrl,
       indexHosts,
       packagesMax,

@@ -19,6 +19,8 @@ import type { RunRequest, SandboxShape } from '../domain/plan.ts';
 export interface AskedPackages {
   readonly required: readonly Requirement[];
   readonly suggested: readonly Requirement[];
+  /** What the image has: versions by canonical name. */
+  readonly present: Readonly<Record<string, string>>;
 }
 
 export interface RunPackagesOptions {
@@ -43,13 +45,16 @@ const FORGIVEN: ReadonlySet<string> = new Set([
 
 /** The label with which an image says what is in it: JSON, versions by name. */
 const PACKAGES_LABEL = 'pyexec.packages';
+const CANONICAL_NAME = /^[a-z0-9]+(?:-[a-z0-9]+)*$/;
 
-function packagesOfImage(labels: Readonly<Record<string, string>>): readonly string[] {
+function packagesOfImage(labels: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
   try {
     const packages: unknown = JSON.parse(labels[PACKAGES_LABEL] ?? '{}');
-    return typeof packages === 'object' && packages !== null ? Object.keys(packages).map(canonicalName) : [];
+    if (typeof packages !== 'object' || packages === null) return {};
+    const known = Object.entries(packages).map(([name, version]) => [canonicalName(name), String(version)] as const);
+    return Object.fromEntries(known.filter(([name]) => CANONICAL_NAME.test(name)));
   } catch {
-    return [];
+    return {};
   }
 }
 
@@ -71,7 +76,8 @@ export class RunPackages {
     const required = parseRequirements(request.requirements ?? '', limits);
     layers.check(required);
     // What the image has need not be guessed; what is asked for is had in the version asked for.
-    const named = new Set([...required.map(({ name }) => name), ...packagesOfImage(imageLabels)]);
+    const present = packagesOfImage(imageLabels);
+    const named = new Set([...required.map(({ name }) => name), ...Object.keys(present)]);
     const guessed = (request.suggestedPackages ?? []).map(canonicalName).filter((name) => !named.has(name));
     const suggested = layers
       .permitted([...new Set(guessed)])
@@ -83,7 +89,7 @@ export class RunPackages {
       if (required.length === 0) return undefined;
       throw new ServiceError('queue_full', 'Too many runs wait for their packages.', { retryAfterSeconds: 10 });
     }
-    return { required, suggested };
+    return { required, suggested, present };
   }
 
   /**
@@ -97,8 +103,8 @@ export class RunPackages {
     signal: AbortSignal,
   ): Promise<LayerLease | undefined> {
     const { layers } = this.#options;
-    const { required, suggested } = asked;
-    const base = { id: shape.imageId, reference: shape.image };
+    const { required, suggested, present } = asked;
+    const base = { id: shape.imageId, reference: shape.image, packages: present };
     this.#waiting += 1;
     try {
       if (suggested.length > 0) {

@@ -37,6 +37,8 @@ export interface BuilderEgress {
 export interface BuildJob {
   readonly requirements: readonly string[];
   readonly constraints: readonly string[];
+  /** What the image has, versions by name: not installed again where that will do. */
+  readonly present: Readonly<Record<string, string>>;
   readonly indexUrl: string;
   /** `host:port` of everything that is asked for, in the clear: the way out does TLS where there is some. */
   readonly indexHosts: readonly string[];
@@ -115,6 +117,7 @@ export async function buildInContainer(
           sendJson(frameTypes.BUILD, {
             requirements: job.requirements,
             constraints: job.constraints,
+            present: job.present,
             index: job.indexUrl,
             hosts: job.indexHosts,
             bytes_max: job.bytesMax,

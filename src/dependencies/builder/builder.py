@@ -13,8 +13,10 @@ the number of a connection.
 
 import collections
 import ctypes
+import importlib.util
 import json
 import os
+import re
 import selectors
 import shutil
 import signal
@@ -29,9 +31,14 @@ import threading
 WORK = "/work"
 SITE = WORK + "/site"
 TEMPORARY = WORK + "/tmp"
+# What pip is to take for installed: the packages of the image, by name and version; and pip alone, without its neighbours.
+PRESENT, PIP_ALONE = WORK + "/present", WORK + "/pip"
+RESOLVER = "import sys; sys.path += %r; from pip._internal.cli.main import main; sys.exit(main())" % [PIP_ALONE, PRESENT]
+VERSION = re.compile(r"\d+(\.\d+)*((a|b|rc)\d+)?(\.post\d+)?(\.dev\d+)?(\+[a-z0-9]+([._-][a-z0-9]+)*)?")
+LACKS_EXTRA = re.compile(r"WARNING: (\S+) \S+ does not provide the extra '")
 PART_BYTES = 1 << 18
-# What the host may send on one connection before it hears that it was taken.
-REASON_BYTES_MAX = 8192
+# How much is read of the end of what pip said, and how much of that is told where it failed.
+SAID_BYTES_MAX, REASON_BYTES_MAX = 1 << 20, 8192
 PR_SET_DUMPABLE = 4
 # Names the interpreter imports, or runs lines of, by itself at every start: PID 1 of a run would.
 NEVER_INSTALLED = frozenset(["sitecustomize", "usercustomize"]) | frozenset(
@@ -160,14 +167,14 @@ class Builder:
         self.compile()
         self.emit()
 
-    def pip(self, *arguments):
-        """Runs pip as if nobody had ever configured it. The end of what it said, when it fails."""
+    def pip(self, *arguments, start=("-m", "pip")):
+        """Runs pip as if nobody had ever configured it, and returns what it said."""
         index = ["--index-url", self.job["index"]]
         for host in self.job["hosts"]:
             index += ["--trusted-host", host]
-        command = [sys.executable, "-I", "-m", "pip", "--isolated", "--no-input", "--disable-pip-version-check"]
+        command = [sys.executable, "-I", *start, "--isolated", "--no-input", "--disable-pip-version-check"]
         command += ["--no-cache-dir", "--no-color", "--retries", "1", "--timeout", "15", "--proxy", self.proxy]
-        command += ["install", "--ignore-installed", "--only-binary=:all:", "--progress-bar", "off"]
+        command += ["install", "--only-binary=:all:", "--progress-bar", "off"]
         environment = {
             "PATH": os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin"),
             "HOME": WORK,
@@ -180,10 +187,11 @@ class Builder:
                 command + index + list(arguments), stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment, cwd=WORK
             )
             size = said.seek(0, os.SEEK_END)
-            said.seek(max(0, size - REASON_BYTES_MAX))
-            text = said.read(REASON_BYTES_MAX).decode("utf-8", "replace")
+            said.seek(max(0, size - SAID_BYTES_MAX))
+            text = said.read(SAID_BYTES_MAX).decode("utf-8", "replace")
         if done.returncode == 0:
-            return
+            return text
+        text = text[-REASON_BYTES_MAX:]
         if done.returncode == -signal.SIGKILL or "No space left on device" in text or "MemoryError" in text:
             raise Failure("too_large", text)
         raise Failure("pip", text)
@@ -192,7 +200,18 @@ class Builder:
         self.write("requirements.txt", self.job["requirements"])
         self.write("constraints.txt", self.job["constraints"])
         report = WORK + "/report.json"
-        self.pip("--dry-run", "--report", report, "-r", WORK + "/requirements.txt", "-c", WORK + "/constraints.txt")
+        present = {name: version for name, version in self.job["present"].items() if VERSION.fullmatch(version)}
+        os.mkdir(PIP_ALONE)
+        os.symlink(importlib.util.find_spec("pip").submodule_search_locations[0], PIP_ALONE + "/pip")
+        while True:
+            self.pretend(present)
+            said = self.pip("--dry-run", "--report", report, "-r", WORK + "/requirements.txt",
+                            "-c", WORK + "/constraints.txt", start=("-S", "-c", RESOLVER))  # fmt: skip
+            # What the extras of a package of the image are is not known here: it comes from the index then.
+            lacking = {re.sub(r"[-_.]+", "-", name).lower() for name in LACKS_EXTRA.findall(said)}
+            if not lacking.intersection(present):
+                break
+            present = {name: version for name, version in present.items() if name not in lacking}
         with open(report, "rb") as file:
             installs = json.load(file)["install"]
         return [
@@ -205,9 +224,19 @@ class Builder:
             for item in installs
         ]
 
+    @staticmethod
+    def pretend(present):
+        """What the image has is not installed a second time, and not in another version beneath what was built on it."""
+        shutil.rmtree(PRESENT, ignore_errors=True)
+        for name, version in present.items():
+            folder = "%s/%s-%s.dist-info" % (PRESENT, name.replace("-", "_"), version)
+            os.makedirs(folder)
+            with open(folder + "/METADATA", "w") as file:
+                file.write("Metadata-Version: 2.1\nName: %s\nVersion: %s\n" % (name, version))
+
     def install(self):
         self.write("lock.txt", self.lock)
-        self.pip("--no-deps", "--require-hashes", "--no-compile", "--no-warn-script-location",
+        self.pip("--ignore-installed", "--no-deps", "--require-hashes", "--no-compile", "--no-warn-script-location",
                  "--target", SITE, "-r", WORK + "/lock.txt")  # fmt: skip
         os.makedirs(SITE, exist_ok=True)
         shutil.rmtree(TEMPORARY, ignore_errors=True)

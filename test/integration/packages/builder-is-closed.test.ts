@@ -123,6 +123,7 @@ Main().run()`,
       {
         requirements: ['fine'],
         constraints: [],
+        present: {},
         indexUrl: index.url,
         indexHosts: [],
         packagesMax: 1,
@@ -233,7 +234,15 @@ attempt('own descriptors', lambda: subprocess.run([sys.executable, '-c', 'open("
       namespaces: 'EPERM',
       'own descriptors': 'CalledProcessError',
     });
-    expect(facts['job']).toEqual(['bytes_max', 'constraints', 'files_max', 'hosts', 'index', 'requirements']);
+    expect(facts['job']).toEqual([
+      'bytes_max',
+      'constraints',
+      'files_max',
+      'hosts',
+      'index',
+      'present',
+      'requirements',
+    ]);
   });
 
   it('and the run that uses its work has no network at all', async () => {

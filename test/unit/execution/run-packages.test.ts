@@ -52,6 +52,9 @@ describe('what a run asks for', () => {
     const labels = { 'pyexec.packages': '{"NumPy":"2.0","scikit_learn":"1.5"}' };
     const request = runRequest({ requirements: 'numpy==1.26', suggestedPackages: ['numpy', 'scikit-learn', 'tqdm'] });
     expect(namesOf(packages().read(request, labels))).toEqual({ required: ['numpy==1.26'], suggested: ['tqdm'] });
+    expect(packages().read(request, labels)?.present).toEqual({ numpy: '2.0', 'scikit-learn': '1.5' });
+    const hostile = { 'pyexec.packages': '{"../x":"1","a/b":"1","fine":7}' };
+    expect(packages().read(request, hostile)?.present).toEqual({ fine: '7' });
     for (const odd of ['', 'null', '[]', '7', '{']) {
       expect(
         namesOf(packages().read(runRequest({ suggestedPackages: ['numpy'] }), { 'pyexec.packages': odd })),
