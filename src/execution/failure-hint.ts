@@ -97,6 +97,8 @@ const KNOWN: readonly (readonly [RegExp, string])[] = [
     /\n {4}[%!][^\n]*\n[^\n]*\nSyntaxError: invalid syntax\b/,
     'Lines that begin with % or ! are for notebooks, not Python; packages are named in requirements, and plt.show() needs no %matplotlib.',
   ],
+  [/unknown file extension: \.(?:mp4|mov|avi|webm|mkv|m4v)\b/, 'There is no ffmpeg: save animations as .gif.'],
+  [/latex could not be found/, 'There is no LaTeX: without text.usetex, formulas between $ are drawn all the same.'],
   [
     /has no attribute 'run_(?:line|cell)_magic'|name 'get_ipython' is not defined/,
     'There is no notebook: leave out get_ipython(); packages are named in requirements, and plt.show() needs no setting.',

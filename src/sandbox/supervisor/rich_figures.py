@@ -9,6 +9,7 @@ LAST_FIGURES_S = 3.0
 # More is drawn smaller: a figure that only its being shown would draw must not take the program's memory.
 PIXELS_MAX = 12_000_000
 DRAWINGS_MAX = 4
+REASON_CHARACTERS = 500
 # What each figure looked like when it was last shown.
 shown_figures = None
 
@@ -29,8 +30,10 @@ def add_picture(value, found):
     if "image/png" in found:
         return False
     if is_figure(value):
-        picture, is_cut = figure_bytes(value)
+        picture, is_cut, failure = figure_bytes(value)
         is_news(value, picture)
+        if failure:
+            found["text/plain"] = text_of(value) + failure
     elif is_picture(value):
         picture = picture_bytes(value)
     if picture is not None:
@@ -39,7 +42,10 @@ def add_picture(value, found):
 
 
 def figure_bytes(figure):
-    """The figure as PNG, or None; and whether it is smaller than it would be. Warnings stay the program's to meet."""
+    """The figure as PNG, or None; whether it is less than it would be; what to say where it could not be drawn.
+
+    Warnings stay the program's to meet.
+    """
     import io
     import warnings
 
@@ -54,13 +60,14 @@ def figure_bytes(figure):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 figure.savefig(file, format="png", bbox_inches="tight", dpi=dpi)
-        except Exception:
-            return None, False
+        except Exception as problem:
+            reason = "%s: %s" % (type(problem).__name__, str(problem)[:REASON_CHARACTERS])
+            return None, True, " could not be drawn: " + reason
         if len(file.getbuffer()) < BYTES_MAX - 4096:
             picture = file.getvalue()
             break
         dpi *= min(0.7, ((BYTES_MAX - 4096) / len(file.getbuffer())) ** 0.5)
-    return picture, dpi != own_dpi
+    return picture, dpi != own_dpi, ""
 
 
 def picture_bytes(image):
@@ -86,15 +93,15 @@ def is_news(figure, picture):
         shown_figures = weakref.WeakKeyDictionary()
     before = shown_figures.get(figure)
     shown_figures[figure] = hash(picture)
-    return picture is None or before != hash(picture)
+    return before != hash(picture)
 
 
 def show_figure(figure):
     """Shows a figure, unless it looks as it did when it was last shown."""
-    picture, is_cut = figure_bytes(figure)
+    picture, is_cut, failure = figure_bytes(figure)
     if not is_news(figure, picture):
         return
-    text = ("text/plain", text_of(figure).encode("utf-8", "replace"))
+    text = ("text/plain", (text_of(figure) + failure).encode("utf-8", "replace"))
     send([text] if picture is None else [text, ("image/png", picture)], is_cut or picture is None)
 
 

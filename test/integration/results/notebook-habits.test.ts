@@ -62,6 +62,16 @@ frame.style.highlight_max()
     expect((await data(`${program}display(fig); ax.plot([2, 1])`)).displays).toHaveLength(2);
   });
 
+  it('a figure that cannot be drawn says why, once', async () => {
+    const program = "import matplotlib.pyplot as plt\nplt.rcParams['text.usetex'] = True\nplt.title('x')\n";
+    for (const end of ['plt.show()', 'display(plt.gcf())', '']) {
+      const run = await data(program + end);
+      expect(run.displays?.map(({ data, truncated }) => [data['text/plain'], truncated])).toEqual([
+        [expect.stringMatching(/^<Figure .* could not be drawn: RuntimeError: .*latex/s), true],
+      ]);
+    }
+  });
+
   it.each<[string, Partial<RunRequest>, RegExp]>([
     ['after commands', { preCommands: ['true'] }, /pre_commands/],
     ['with variables of Python', { environment: { PYTHONHASHSEED: '1' } }, /PYTHON\*/],

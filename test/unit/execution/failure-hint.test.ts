@@ -25,6 +25,8 @@ test.each<[string, Outcome, string, RegExp | undefined]>([
   ['a screen', exited(1), "ImportError: Cannot load backend 'TkAgg' which requires the 'tk'…", /no screen/],
   ['Tk', exited(1), '_tkinter.TclError: no display name and no $DISPLAY environment variable', /no screen/],
   ['a notebook', exited(1), '  File "a", line 1\n    !ls\n    ^\nSyntaxError: invalid syntax\n', /notebooks/],
+  ['a film', exited(1), 'ValueError: unknown file extension: .mp4', /\.gif/],
+  ['TeX', exited(1), 'RuntimeError: Failed to process string with tex because latex could not be found', /no LaTeX/],
   ['what was one', exited(1), "NameError: name 'get_ipython' is not defined", /no notebook/],
   ['await', exited(1), "    await f()\nSyntaxError: 'await' outside function", /asyncio\.run/],
   ['threads', exited(1), "RuntimeError: can't start new thread", /limits\.pids/],
