@@ -20,6 +20,8 @@ const CHAINED =
   /\n(?:During handling of the above exception, another exception occurred|The above exception was the direct cause of the following exception):\s*$/;
 const ENDED_FOR_MEMORY =
   'A process of the program was ended because the memory ran out. Raise limits.memory_bytes, or process the data in parts.';
+const UNSEEN_DISPLAYS =
+  'Figures and display() do not come back from an interpreter that is started anew: after pre_commands, with variables such as PYTHON* and LC_*, or by the program itself (subprocess). Save them as files and ask for artifacts, or do without.';
 
 export interface Signs {
   /** The end of it. */
@@ -32,14 +34,8 @@ export interface Signs {
 }
 
 export function failureHint(outcome: Outcome, signs: Signs, plan: RunPlan): string | undefined {
-  const hints = [hintOf(outcome, signs, plan), signs.unseenDisplays ? unseenHint(plan) : undefined];
+  const hints = [hintOf(outcome, signs, plan), signs.unseenDisplays ? UNSEEN_DISPLAYS : undefined];
   return hints.filter((hint) => hint !== undefined).join(' ') || undefined;
-}
-
-function unseenHint(plan: RunPlan): string {
-  const reason =
-    plan.commandChain.length > 0 ? 'pre_commands' : 'a new interpreter (variables such as PYTHON* and LC_*)';
-  return `Figures and display() do not come back from a run with ${reason}: save them as files and ask for artifacts, or do without.`;
 }
 
 function hintOf(outcome: Outcome, signs: Signs, plan: RunPlan): string | undefined {

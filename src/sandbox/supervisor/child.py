@@ -18,9 +18,10 @@ GO_DESCRIPTOR = 3
 NOTE_BYTES = 1 << 20
 EXCEPTION_NOTE = (0, 256)
 DETAIL_NOTE = (512, 16384)
-# Single bytes between the two, not zero when: the program's last line has run and its interpreter ends; a program
-# that says it shows something runs in an interpreter that is executed.
+# Single bytes between the two: not zero when the program's last line has run and its interpreter ends; whether what
+# the program says it shows is seen by nobody.
 ENDING_NOTE, UNSEEN_NOTE = 511, 510
+UNSEEN, UNSEEN_IF_NOTHING_CAME = 1, 2
 VALUE_NOTE = (16896, NOTE_BYTES - 16896)
 # compile() flags: the tree instead of code; and the part of co_flags that `from __future__` sets.
 ONLY_AST = 0x400
@@ -411,7 +412,7 @@ class Child:
             _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
             _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
             if program["displays"] and says_it_shows():
-                self.notes[UNSEEN_NOTE] = 1
+                self.notes[UNSEEN_NOTE] = UNSEEN
             self.wait_for_go()
             os.execve(program["command"][0], program["command"][1:], program["environment"])
         os.environ.clear()
@@ -445,6 +446,8 @@ class Child:
             if not is_script and os.path.isfile(main_file(program)):
                 start = self.start_of(main_file(program))
             self.watch = DisplayWatch(start)
+            if any(word in start for word in STARTING) and says_it_shows(CALLS_TO_SHOW):
+                self.notes[UNSEEN_NOTE] = UNSEEN_IF_NOTHING_CAME
         else:
             self.watch = None
         self.wait_for_go()
@@ -618,9 +621,10 @@ class Child:
         """In PID 1: whether the program's interpreter is at its end. The program can say so too soon; it then waits longer to be heard."""
         return self.notes[ENDING_NOTE] != 0
 
-    def shows_unseen(self):
-        """In PID 1: whether the program says that it shows something, and is run by an interpreter nobody watches."""
-        return self.notes[UNSEEN_NOTE] != 0
+    def shows_unseen(self, came):
+        """In PID 1: whether the program says that it shows something, where nobody watches. `came`: how much was shown."""
+        unseen = self.notes[UNSEEN_NOTE]
+        return unseen == UNSEEN or unseen == UNSEEN_IF_NOTHING_CAME and came == 0
 
     def read_note(self, place):
         """In PID 1: what the child left there, as (text, number), or None. It may be anything."""

@@ -20,6 +20,9 @@ SPAWN_MODULE = "multiprocessing.spawn"
 SEARCHED_BYTES = 1 << 20
 # What a program that shows something has somewhere.
 SHOWING = (b"matplotlib", b"pyplot", b"seaborn", b"display(", b".plot(", b".show(")
+CALLS_TO_SHOW = (b"display(", b".show(")
+# And one that starts others, which may be interpreters that show something.
+STARTING = (b"subprocess", b"os.system", b"os.popen", b"os.exec", b"os.spawn")
 # What a new interpreter runs; nothing of it is worth failing for.
 SPAWNED = """
 try:
@@ -43,8 +46,8 @@ def main_file(program):
     return place
 
 
-def says_it_shows():
-    """Whether a file of the project names what shows something. Of a large project, those found first are read."""
+def says_it_shows(words=SHOWING):
+    """Whether a file of the project has one of the words of what shows something. Of a large project, those found first are read."""
     left = SEARCHED_BYTES
     for folder, _, names in os.walk(WORK):
         for name in names:
@@ -59,7 +62,7 @@ def says_it_shows():
                 except (OSError, ValueError):
                     continue
                 left -= len(source)
-                if any(word in source for word in SHOWING):
+                if any(word in source for word in words):
                     return True
     return False
 

@@ -56,6 +56,7 @@ class Displays:
         self.idle = {}
         self.is_listening = True
         self.omitted = 0
+        self.taken = 0
 
     def begin(self, run, wish):
         self.run = run
@@ -148,6 +149,7 @@ class Displays:
         if parts is None or not message or not self.count_left:
             self.omitted += 1
             return
+        self.taken += 1
         self.count_left -= 1
         self.bytes_left -= len(message)
         # What was printed before it comes before it.

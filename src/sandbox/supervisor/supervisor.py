@@ -368,7 +368,7 @@ class Run:
                 "oomKills": kills,
                 "value": value and value[0],
                 "valueOmittedBytes": value[1] if value else 0,
-                "unseenDisplays": self.process is CHILD and CHILD.shows_unseen(),
+                "unseenDisplays": self.process is CHILD and CHILD.shows_unseen(self.displays.taken),
                 "exception": exception and {"type": exception[0][:200], "line": exception[1] or None},
                 "details": CHILD.read_note(DETAIL_NOTE),
                 "totalBytes": self.total_bytes or {stream.name: stream.total for stream in self.streams},

@@ -82,6 +82,17 @@ frame.style.highlight_max()
     expect((await data('print(1)', request)).hint).toBeUndefined();
     expect((await data(program, { ...request, wantsDisplays: false })).hint).toBeUndefined();
   });
+
+  it('where an interpreter that the program starts shows something the result says so, unless something came', async () => {
+    const files = (more: string) => ({
+      'main.py': `import subprocess, sys\nsubprocess.run([sys.executable, 'plot.py'], check=True)\n${more}`,
+      'plot.py': 'import matplotlib.pyplot as plt\nplt.plot([1]); plt.show()\n',
+    });
+    expect((await data(files(''))).hint).toMatch(/subprocess/);
+    expect((await data(files('display(1)'))).hint).toBeUndefined();
+    const silent = { 'main.py': "import subprocess\nsubprocess.run(['true'], check=True)\n" };
+    expect((await data(silent)).hint).toBeUndefined();
+  });
 });
 
 describe('display() without an import', () => {
