@@ -16,6 +16,8 @@ TEMPLATE_GRACE_S = 5.0
 INODE_BYTES = 1024
 # Where files take more than this part of the memory, they are removed before the next process is forked.
 FILES_PART = 8
+# Of System V objects between two inputs.
+NUMBERS_MAX = 1 << 20
 SWEPT = ("/work", "/tmp", "/dev/shm")
 
 
@@ -161,21 +163,44 @@ def file_bytes():
     return taken
 
 
-def has_system_v():
-    """Whether programs can make System V objects: a filter that refuses it now does so to the end."""
-    private, mode = 0, 0o1600
-    for make, remove in (
-        (lambda: LIBC.shmget(private, ctypes.c_size_t(1), mode), lambda made: LIBC.shmctl(made, 0, None)),
-        (lambda: LIBC.msgget(private, mode), lambda made: LIBC.msgctl(made, 0, None)),
-        (lambda: LIBC.semget(private, 1, mode), lambda made: LIBC.semctl(made, 0, 0, None)),
-    ):
-        made = make()
-        if made >= 0:
-            remove(made)
-        elif ctypes.get_errno() in (errno.EPERM, errno.ENOSYS):
-            continue
-        return True
-    return False
+class SystemV:
+    """System V objects, which outlive whoever made them."""
+
+    KINDS = (
+        ("shm", lambda: LIBC.shmget(0, ctypes.c_size_t(1), 0o1600), lambda number: LIBC.shmctl(number, 0, None)),
+        ("msg", lambda: LIBC.msgget(0, 0o1600), lambda number: LIBC.msgctl(number, 0, None)),
+        ("sem", lambda: LIBC.semget(0, 1, 0o1600), lambda number: LIBC.semctl(number, 0, 0, None)),
+    )
+
+    def __init__(self):
+        # The number an object of ours had. Those that can be made at all: a filter that refuses it does so to the end.
+        self.numbers = {}
+        for kind, make, remove in self.KINDS:
+            number = make()
+            if number >= 0:
+                remove(number)
+            if number >= 0 or ctypes.get_errno() not in (errno.EPERM, errno.ENOSYS):
+                self.numbers[kind] = number
+
+    def sweep(self):
+        """Removes them all. @raises OSError."""
+        for kind, make, remove in self.KINDS:
+            if kind not in self.numbers:
+                continue
+            try:
+                descriptor = os.open("/proc/sysvipc/" + kind, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                # gVisor lists none, and gives numbers one after the other.
+                before, number = self.numbers[kind], make()
+                if not 0 <= number - before <= NUMBERS_MAX:
+                    raise OSError(errno.ENOSPC, "there may be System V objects")
+                for made in range(max(0, before), number + 1):
+                    remove(made)
+                self.numbers[kind] = number
+                continue
+            with open(descriptor, "rb", buffering=0) as file:
+                for line in file.readall().splitlines()[1:]:
+                    remove(int(line.split()[1]))
 
 
 def sweep(system_v):
@@ -183,17 +208,7 @@ def sweep(system_v):
     for place in SWEPT:
         if os.path.isdir(place):
             empty(place)
-    if not system_v:
-        return
-    for kind, remove in (("shm", LIBC.shmctl), ("msg", LIBC.msgctl), ("sem", lambda i, c, n: LIBC.semctl(i, 0, c, n))):
-        try:
-            descriptor = os.open("/proc/sysvipc/" + kind, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            continue
-        with open(descriptor, "rb", buffering=0) as file:
-            lines = file.readall().splitlines()[1:]
-        for line in lines:
-            remove(int(line.split()[1]), 0, None)
+    system_v.sweep()
 
 
 def empty(place):
@@ -264,7 +279,7 @@ def run_inputs(run):
         run.displays.begin(run, None)
         sockets = Sockets()
         template = Template()
-        system_v = has_system_v()
+        system_v = SystemV()
         kills = oom_kills() or 0
         for index, given in enumerate(run.inputs):
             left_ms = (give_up - time.monotonic()) * 1000

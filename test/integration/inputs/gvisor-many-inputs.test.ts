@@ -20,8 +20,8 @@ describe.skipIf(!hasGvisor)('under gVisor', () => {
         'print([sorted(os.listdir(p)) for p in ("/work", "/tmp", "/dev/shm")])',
       ],
       [
-        'libc.shmget(4711, 4096, 0o1666), libc.semget(4712, 1, 0o1666)',
-        'print([libc.shmget(4711, 0, 0) >= 0, libc.semget(4712, 0, 0) >= 0])',
+        'libc.shmget(4711, 4096, 0o1666), libc.semget(4712, 1, 0o1000), libc.msgget(4713, 0o1000)',
+        'print([libc.shmget(4711, 0, 0) >= 0, libc.semget(4712, 0, 0) >= 0, libc.msgget(4713, 0) >= 0])',
       ],
       [
         'import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))',
