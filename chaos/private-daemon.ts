@@ -2,7 +2,7 @@
  * A Docker daemon of our own, with its own disk and socket, that may be paused, killed,
  * filled up and started again without anybody else noticing. Needs root.
  */
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import {
   closeSync,
@@ -123,8 +123,13 @@ export class PrivateDaemon implements AsyncDisposable {
   /** Takes every byte of its disk. Returns what gives them back. */
   fillDisk(): () => void {
     const filler = join(this.#directory, 'data', 'filler');
-    const { bavail, bsize } = statfsSync(join(this.#directory, 'data'));
-    execFileSync('fallocate', ['-l', String(bavail * bsize), filler]);
+    // What runs takes some of it between the look and the taking.
+    const isTaken = () => {
+      const { bavail, bsize } = statfsSync(join(this.#directory, 'data'));
+      return bavail === 0 || spawnSync('fallocate', ['-l', String(bavail * bsize), filler]).status === 0;
+    };
+    let triesLeft = 10;
+    while (!isTaken()) if ((triesLeft -= 1) === 0) throw new Error('the disk of the daemon cannot be filled');
     return () => {
       rmSync(filler, { force: true });
     };

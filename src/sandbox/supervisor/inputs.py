@@ -303,7 +303,7 @@ def run_inputs(run):
                 damage = str(problem)
                 run.end_everything()
             run.read_what_is_there()
-            omitted = {stream.name: stream.finish() for stream in run.streams}
+            omitted = run.finish_streams()
             for stream in run.streams:
                 stream.close()
                 run.total_bytes[stream.name] += stream.total

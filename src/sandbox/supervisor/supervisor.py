@@ -300,7 +300,13 @@ class Run:
 
     def check_overflow(self, stream):
         if self.plan["onOverflow"] == "kill" and stream.total > stream.keep_bytes:
-            self.cause = "output_bytes"
+            self.cause = self.cause or "output_bytes"
+
+    def finish_streams(self):
+        """Ends the streams; how much of each was left out. What was read last may be what was too much."""
+        for stream in self.streams:
+            self.check_overflow(stream)
+        return {stream.name: stream.finish() for stream in self.streams}
 
     def drain(self):
         """Reads what the program's pipes hold now, and little more where somebody goes on filling them."""
@@ -440,7 +446,7 @@ def supervise():
     host.send("STARTED")
     run.relay()
     is_over = run.end_everything()
-    run.omitted_bytes = {stream.name: stream.finish() for stream in run.streams}
+    run.omitted_bytes = run.finish_streams()
     if is_over:
         run.collect_artifacts()
     run.report()
