@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import type { AnalysisReport } from './analysis.ts';
 import type { Artifact, SkippedArtifact } from './artifacts.ts';
 import type { Display } from './displays.ts';
+import type { ProgramReport } from './program-report.ts';
 import type { InputResult } from './inputs.ts';
 import type { Limits } from './limits.ts';
 import type { Outcome, Usage } from './outcome.ts';
@@ -42,31 +43,14 @@ export interface QueuePlace {
   readonly expires_in_ms?: number;
 }
 
-/** The exception that ended the program, as it said itself. */
-export interface ProgramException {
-  readonly type: string;
-  /** str() of it. */
-  readonly message: string;
-  /** The innermost file of the project in the traceback, relative to it, and the line there. */
-  readonly file?: string;
-  readonly line?: number;
-  /** The frames of the project's own files alone, then type and message. */
-  readonly traceback: string;
-}
-
 /** Everything about an execution but its output text. */
-export interface ExecutionResult {
+export interface ExecutionResult extends ProgramReport {
   readonly execution_id: ExecutionId;
   readonly status: ExecutionStatus;
   readonly exit_code: number;
   readonly error?: string;
   /** Code and retryability of a failure of ours; never set for a program's own failure. */
   readonly outcome?: Outcome;
-  readonly error_type?: string;
-  readonly error_line?: number;
-  readonly exception?: ProgramException;
-  /** repr() of the program's last expression, when it was asked for and is not None. */
-  readonly result?: string;
   /** What to try next, where we know. */
   readonly hint?: string;
   readonly image?: string;

@@ -2,6 +2,7 @@
  * One program, many inputs: what is asked for, and what is told of each.
  */
 import type { Outcome, Usage } from './outcome.ts';
+import type { ProgramReport } from './program-report.ts';
 import { quoted } from './quoted.ts';
 
 /** A file that is there for one input only, over the project. */
@@ -60,7 +61,7 @@ export interface InputsLimits {
 export type InputOutcome = Outcome | { readonly kind: 'not_run'; readonly reason: string };
 
 /** How one input ended. Field names are wire names. */
-export interface InputResult {
+export interface InputResult extends ProgramReport {
   /** Its place among the inputs, from 0. */
   readonly index: number;
   readonly exit_code: number;

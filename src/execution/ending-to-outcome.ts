@@ -6,10 +6,10 @@
  */
 import { constants } from 'node:os';
 import type { CancelReason, Outcome, Usage } from '../domain/outcome.ts';
-import type { ProgramException } from '../domain/execution.ts';
+import type { ProgramException, ProgramReport } from '../domain/program-report.ts';
 import type { RunPlan } from '../domain/plan.ts';
 import type { Ending } from '../sandbox/sandbox.ts';
-import type { Noticed, ProgramReport } from './execution-record.ts';
+import type { Noticed } from './execution-record.ts';
 
 const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
 SIGNAL_NAMES.set(constants.signals.SIGABRT, 'SIGABRT').set(constants.signals.SIGIO, 'SIGIO');
@@ -108,8 +108,21 @@ export function noticedIn(
 
 /** What a program that ended by itself said about itself. */
 export function programReportOf(ending: Ending): ProgramReport {
-  if (ending.kind !== 'reported' || ending.report.cause !== null) return {};
-  const { value, exception, details, exitCode } = ending.report;
+  return ending.kind === 'reported' ? saidIn(ending.report) : {};
+}
+
+/** What one reported ending says. */
+export function saidIn({
+  cause,
+  value,
+  exception,
+  details,
+  exitCode,
+}: Pick<
+  Extract<Ending, { kind: 'reported' }>['report'],
+  'cause' | 'value' | 'exception' | 'details' | 'exitCode'
+>): ProgramReport {
+  if (cause !== null) return {};
   return {
     ...(typeof value === 'string' && exitCode === 0 ? { result: value } : {}),
     ...(exception && exitCode !== 0

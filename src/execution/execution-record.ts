@@ -16,10 +16,10 @@ import {
   type ExecutionId,
   type ExecutionResult,
   type ExecutionStatus,
-  type ProgramException,
   type QueuePlace,
   type Truncation,
 } from '../domain/execution.ts';
+import type { ProgramReport } from '../domain/program-report.ts';
 import { statusOf, type CancelReason, type Outcome, type Usage } from '../domain/outcome.ts';
 import type { RunPlan } from '../domain/plan.ts';
 import type { EventLines } from '../output/event-lines.ts';
@@ -30,14 +30,6 @@ import type { OutputMemory } from '../output/output-memory.ts';
 import { OutputTail } from '../output/output-tail.ts';
 import { endOf, terminalEvent, withOutput } from './ends.ts';
 import { failureHint } from './failure-hint.ts';
-
-/** What the program said about itself beside its output. It may say anything. */
-export interface ProgramReport {
-  readonly result?: string;
-  readonly error_type?: string;
-  readonly error_line?: number;
-  readonly exception?: ProgramException;
-}
 
 /** What was noticed beside how it ended. */
 export interface Noticed {

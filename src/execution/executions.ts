@@ -482,7 +482,7 @@ export class Executions {
       await record.outputWritten();
       ended = outcomeOf(ending, plan, record.cancelReason);
       if (plan.inputs) ended = { ...ended, outcome: inputs.finish(ending, ended.outcome) };
-      told = programReportOf(ending);
+      told = plan.inputs ? inputs.told : programReportOf(ending);
       if (ending.kind === 'reported') {
         record.displaysOmitted(ending.report.omittedDisplays ?? 0);
         record.notice(noticedIn(ending.report, plan));

@@ -6,7 +6,7 @@
  */
 import { packageOf } from '../dependencies/imported-packages.ts';
 import { STANDARD_MODULES } from '../dependencies/standard-modules.ts';
-import type { ProgramException } from '../domain/execution.ts';
+import type { ProgramException } from '../domain/program-report.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { RunPlan } from '../domain/plan.ts';
 

@@ -8,8 +8,9 @@ import { isUtf8 } from 'node:buffer';
 import type { InputResult } from '../domain/inputs.ts';
 import { exitCodeOf, type CancelReason, type Outcome } from '../domain/outcome.ts';
 import type { RunPlan } from '../domain/plan.ts';
+import type { ProgramReport } from '../domain/program-report.ts';
 import type { Ending, InputEnding } from '../sandbox/sandbox.ts';
-import { reportedOutcome } from './ending-to-outcome.ts';
+import { reportedOutcome, saidIn } from './ending-to-outcome.ts';
 
 /** Exit code of an execution of which an input was not run although all that were ended with 0. */
 const INCOMPLETE_STATUS = 255;
@@ -20,6 +21,8 @@ export class InputResults {
   readonly #cancelReason: () => CancelReason;
   #next = 0;
   #firstFailure: Outcome | undefined;
+  /** What the first that failed said of it. */
+  told: ProgramReport = {};
 
   constructor(plan: RunPlan, tell: (result: InputResult) => void, cancelReason: () => CancelReason) {
     this.#plan = plan;
@@ -30,7 +33,11 @@ export class InputResults {
   /** The next input ended. */
   ended({ report, stdout, stderr }: InputEnding): void {
     const outcome = reportedOutcome(report, this.#plan, this.#cancelReason());
-    if (exitCodeOf(outcome) !== 0) this.#firstFailure ??= outcome;
+    const said = saidIn(report);
+    if (exitCodeOf(outcome) !== 0 && !this.#firstFailure) {
+      this.#firstFailure = outcome;
+      this.told = said;
+    }
     const omitted = report.omittedBytes;
     this.#tell({
       index: this.#next,
@@ -39,6 +46,7 @@ export class InputResults {
       usage: { wall_ms: Math.round(report.wallMs), cpu_ms: Math.round(report.cpuMs) },
       ...textOf('stdout', stdout),
       ...textOf('stderr', stderr),
+      ...said,
       ...(omitted.stdout + omitted.stderr > 0 ? { omitted } : {}),
     });
     this.#next += 1;

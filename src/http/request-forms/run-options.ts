@@ -85,10 +85,17 @@ export function toAskedRun(options: RunOptions, spelling: Spelling = (path) => p
   return { run, detach: options.detach ?? false };
 }
 
-function inputsOf({ inputs, stop_on_failure = false }: RunOptions, spelling: Spelling): Pick<RunRequest, 'inputs'> {
+function inputsOf(options: RunOptions, spelling: Spelling): Pick<RunRequest, 'inputs'> {
+  const { inputs, stop_on_failure = false } = options;
   if (inputs === undefined) {
     if (stop_on_failure) throw invalidField(spelling('stop_on_failure'), 'needs "inputs"');
     return {};
+  }
+  // What nobody would get is not to be asked for; the defaults are as if they said so.
+  const isAsked = { artifacts: options.artifacts ?? false, displays: options.displays ?? false };
+  for (const name of ['artifacts', 'displays'] as const) {
+    if (isAsked[name] !== false)
+      throw invalidField(spelling(name), 'cannot be had with "inputs"; have the program print it');
   }
   const list = inputs.map((input, index) => {
     const field = inputField(index, 'stdin_base64');

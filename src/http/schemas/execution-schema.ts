@@ -197,6 +197,10 @@ const inputResultShape = {
     .looseObject({ kind: z.string() })
     .meta({ description: 'As of an execution, or `not_run` with a `reason`.' }),
   usage: usage.optional(),
+  error_type: z.string().optional(),
+  error_line: z.int().optional(),
+  exception: exception.optional(),
+  result: z.string().optional().meta({ description: 'With eval_last_expr: repr() of its last expression.' }),
   stdout: z.string(),
   stdout_encoding: z.literal('base64').optional(),
   stderr: z.string(),

@@ -310,7 +310,9 @@ def run_inputs(run):
                 output_left -= stream.total - omitted[stream.name]
             run.close_process()
             kills_before, kills = kills, oom_kills() or 0
-            run.report_input(index, children_cpu_ms() - cpu_before, kills - kills_before, omitted)
+            said = run.said()
+            output_left -= len(said["value"] or "") + len((said["details"] or ("",))[0])
+            run.report_input(index, children_cpu_ms() - cpu_before, kills - kills_before, omitted, said)
             failed = run.cause is not None or run.status != 0
             if damage or failed and bounds["stopOnFailure"]:
                 break

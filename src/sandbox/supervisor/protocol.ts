@@ -112,6 +112,17 @@ const artifactsSkippedSchema = z.object({
   count: z.int().nonnegative(),
 });
 const refusedSchema = z.object({ code: z.enum(['project_too_large', 'sandbox_failed']), detail: z.string().max(500) });
+/** What a program said of itself. */
+const saidShape = {
+  /** What the program's last expression was worth, as repr() wrote it. */
+  value: z.string().nullish(),
+  /** What that is short of. */
+  valueOmittedBytes: z.int().nonnegative().optional(),
+  /** The exception that ended the program: its class, and the line of the program's own file. */
+  exception: z.object({ type: z.string().max(400), line: z.int().nonnegative().nullable() }).nullish(),
+  /** Message, file and traceback of the exception with NUL between them; and a line of that file. */
+  details: z.tuple([z.string().max(20_000), z.int().nonnegative()]).nullish(),
+};
 const exitSchema = z
   .object({
     /** The secret of the RUN frame: under some runtimes a program can write to the supervisor's stdout. */
@@ -124,16 +135,9 @@ const exitSchema = z
     memoryPeakBytes: z.number().nonnegative().nullable(),
     oomKills: z.number().nonnegative().nullable(),
     totalBytes: z.object({ stdout: z.number().nonnegative(), stderr: z.number().nonnegative() }),
-    /** What the program's last expression was worth, as repr() wrote it. */
-    value: z.string().nullish(),
-    /** What that is short of. */
-    valueOmittedBytes: z.int().nonnegative().optional(),
+    ...saidShape,
     /** It says that it shows something, and runs in an interpreter nobody watches. */
     unseenDisplays: z.boolean().optional(),
-    /** The exception that ended the program: its class, and the line of the program's own file. */
-    exception: z.object({ type: z.string().max(400), line: z.int().nonnegative().nullable() }).nullish(),
-    /** Message, file and traceback of the exception with NUL between them; and a line of that file. */
-    details: z.tuple([z.string().max(20_000), z.int().nonnegative()]).nullish(),
     omittedDisplays: z.int().nonnegative().optional(),
     omittedBytes: z.object({ stdout: z.number().nonnegative(), stderr: z.number().nonnegative() }),
     /** Of many inputs: why those that are left could not be run. */
@@ -153,6 +157,7 @@ const inputExitSchema = z
     wallMs: z.number().nonnegative(),
     cpuMs: z.number().nonnegative(),
     oomKills: z.number().nonnegative().nullable(),
+    ...saidShape,
     totalBytes: z.object({ stdout: z.number().nonnegative(), stderr: z.number().nonnegative() }),
     omittedBytes: z.object({ stdout: z.number().nonnegative(), stderr: z.number().nonnegative() }),
   })

@@ -189,7 +189,18 @@ class Run:
         if self.stdin_open:
             os.close(self.process.stdin_write)
 
-    def report_input(self, index, cpu_ms, kills, omitted):
+    def said(self):
+        """What the program said of its own end and of its last value; of many inputs, the last one's."""
+        value = CHILD.read_note(VALUE_NOTE) if self.plan["wantsLastValue"] else None
+        exception = CHILD.read_note(EXCEPTION_NOTE)
+        return {
+            "value": value and value[0],
+            "valueOmittedBytes": value[1] if value else 0,
+            "exception": exception and {"type": exception[0][:200], "line": exception[1] or None},
+            "details": CHILD.read_note(DETAIL_NOTE),
+        }
+
+    def report_input(self, index, cpu_ms, kills, omitted, said):
         status = self.status
         self.host.held_until = 0.0
         self.host.send_json(
@@ -205,6 +216,7 @@ class Run:
                 "oomKills": kills,
                 "totalBytes": {stream.name: stream.total for stream in self.streams},
                 "omittedBytes": omitted,
+                **said,
             },
         )
 
@@ -359,8 +371,6 @@ class Run:
     def report(self):
         status = self.status
         kills = oom_kills()
-        value = CHILD.read_note(VALUE_NOTE) if self.plan["wantsLastValue"] else None
-        exception = CHILD.read_note(EXCEPTION_NOTE)
         self.host.send_json(
             "EXIT",
             {
@@ -372,15 +382,12 @@ class Run:
                 "cpuMs": children_cpu_ms(),
                 "memoryPeakBytes": memory_peak_bytes(),
                 "oomKills": kills,
-                "value": value and value[0],
-                "valueOmittedBytes": value[1] if value else 0,
                 "unseenDisplays": self.process is CHILD and CHILD.shows_unseen(self.displays.taken),
-                "exception": exception and {"type": exception[0][:200], "line": exception[1] or None},
-                "details": CHILD.read_note(DETAIL_NOTE),
                 "totalBytes": self.total_bytes or {stream.name: stream.total for stream in self.streams},
                 "omittedBytes": self.omitted_bytes,
                 "omittedDisplays": self.displays.omitted,
                 "damage": self.damage,
+                **({} if self.inputs else self.said()),
             },
         )
 

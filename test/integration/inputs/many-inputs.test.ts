@@ -87,6 +87,28 @@ print(word)
     );
   });
 
+  test('say which exception ended each, and what its last expression was worth', async () => {
+    const execution = await run('n = int(input())\n10 // n', given('2', '0', 'x', '5'), { wantsLastValue: true });
+    expect(execution.results).toMatchObject([
+      { exit_code: 0, result: '5' },
+      { exit_code: 1, error_type: 'ZeroDivisionError', error_line: 2, exception: { type: 'ZeroDivisionError' } },
+      { exit_code: 1, error_type: 'ValueError', error_line: 1, exception: { file: 'main.py', line: 1 } },
+      { exit_code: 0, result: '2' },
+    ]);
+    for (const { error_type, result } of execution.results ?? [])
+      expect(error_type === undefined).toBe(result !== undefined);
+    // The whole ended as the first that failed, and has no value of its own.
+    expect(execution).toMatchObject({ exit_code: 1, error_type: 'ZeroDivisionError', error_line: 2 });
+    expect(execution).not.toHaveProperty('result');
+  });
+
+  test('values and tracebacks count as output of all inputs together', async () => {
+    const execution = await run('"x" * 400_000', given('', '', '', '', '', ''), { wantsLastValue: true });
+    const kinds = execution.results?.map(({ outcome }) => outcome.kind);
+    expect(kinds?.[0]).toBe('exited');
+    expect(kinds?.at(-1)).toBe('not_run');
+  });
+
   test('after a failure nothing more is run where that was asked for', async () => {
     const execution = await run('import sys; sys.exit(int(input()))', given('0', '4', '0'), {}, true);
     expect(execution.results?.map(({ outcome }) => outcome.kind)).toEqual(['exited', 'exited', 'not_run']);

@@ -130,3 +130,15 @@ describe('files of an input', () => {
     expect(huge).toMatchObject({ status: 413, body: { code: 'body_too_large' } });
   });
 });
+
+describe('beside inputs', () => {
+  it('nothing is accepted that nobody would get', async () => {
+    for (const asked of [{ artifacts: true }, { artifacts: ['*.png'] }, { displays: true }]) {
+      const { status, body } = await post([{}], { code: 'pass', ...asked });
+      expect(status).toBe(400);
+      expect(body).toMatchObject({ code: 'invalid_request', field: Object.keys(asked)[0] });
+    }
+    const { status } = await post([{}], { code: 'pass', artifacts: false, displays: false });
+    expect(status).toBe(200);
+  });
+});
