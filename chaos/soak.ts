@@ -30,20 +30,25 @@ export async function soak(total: number): Promise<number> {
   });
   const samples: Sample[] = [];
   const outcomes: Record<string, number> = {};
+  /** Ends no job may have where nothing is broken. */
+  const wrong: string[] = [];
   let started = 0;
   let done = 0;
   const one = async () => {
     while (started < total) {
       started += 1;
-      const { code, limits } = jobOf(Math.random(), Math.random(), randomUUID());
+      const job = jobOf(Math.random(), Math.random(), randomUUID());
+      const { code, limits } = job;
       const response = await fetch(`${server.origin}/api/v1/exec`, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify({ code, ...(limits ? { limits } : {}) }),
       });
-      const { outcome, code: refusal } = (await response.json()) as { outcome?: { kind: string }; code?: string };
+      const answer = (await response.json()) as { outcome?: { kind: string }; code?: string };
+      const { outcome, code: refusal } = answer;
       const ended = outcome?.kind ?? `refused ${refusal ?? ''}`;
       outcomes[ended] = (outcomes[ended] ?? 0) + 1;
+      if (!job.outcomes.includes(ended)) wrong.push(`${job.name}: ${JSON.stringify(answer).slice(0, 1_000)}`);
       done += 1;
       if (done % SAMPLE_EVERY_RUNS === 0) {
         samples.push(sampleOf(server, daemon, done));
@@ -59,9 +64,9 @@ export async function soak(total: number): Promise<number> {
     return { what, per_1000_runs: Number(slope.toFixed(3)), allowed, holds: slope <= allowed };
   });
   console.log(
-    JSON.stringify({ runs: done, outcomes, first: samples[0], last: samples.at(-1), verdicts }, undefined, 2),
+    JSON.stringify({ runs: done, outcomes, wrong, first: samples[0], last: samples.at(-1), verdicts }, undefined, 2),
   );
-  return verdicts.every(({ holds }) => holds) ? 0 : 1;
+  return wrong.length === 0 && verdicts.every(({ holds }) => holds) ? 0 : 1;
 }
 
 function sampleOf(server: Server, daemon: PrivateDaemon, runs: number): Sample {
