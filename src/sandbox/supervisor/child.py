@@ -219,10 +219,6 @@ class Child:
         self.call_at_exit = api["__cxa_atexit"]
         self.end_process = api["exit"]
         self.end_process.argtypes = [ctypes.c_int]
-        api.PyInterpreterState_Get.restype = api.PyInterpreterState_GetDict.restype = ctypes.c_void_p
-        api.PyInterpreterState_GetDict.argtypes = [ctypes.c_void_p]
-        kept_to_the_end = api.PyInterpreterState_GetDict(api.PyInterpreterState_Get())
-        self.kept_to_the_end = ctypes.cast(kept_to_the_end, ctypes.py_object).value
         self.usual_output = type(sys.stdout)
         self.raise_address = ctypes.cast(api["raise"], ctypes.c_void_p)
         self.interactive_hook = getattr(sys, "__interactivehook__", None)
@@ -655,12 +651,13 @@ class Child:
         return KEYBOARD_INTERRUPT_STATUS
 
     def end_early(self, status):
-        """Has the process end where CPython has waited for threads, called what is to be called at exit, cleared every
-        module and flushed its output for the last time: what it does after that only frees memory, and costs half as
-        much as all of it. Returns the status.
+        """Has the process end where CPython has called what is to be called at exit, cleared every module, flushed its
+        output for the last time and collected garbage for the last time: what it does after that frees memory, and costs
+        half as much as all of it. Returns the status.
 
-        Not where output cannot be written: the status is another one then, which only CPython knows. Functions of C
-        that were given to Py_AtExit are not called.
+        What is collected then is a cycle that only the functions to call at a fork hold on to, which go just before.
+        It leaves behind, where nobody looks any more, an object that goes next. Not where output cannot be written: the
+        status is another one then, which only CPython knows. Functions of C that were given to Py_AtExit are not called.
         """
         try:
             if type(sys.stdout) is not self.usual_output or "_interpreters" in sys.modules:
@@ -668,8 +665,11 @@ class Child:
             sys.stdout.flush()
         except BaseException:
             return status
-        last = type("", (), {"__slots__": (), "__del__": _functools.partial(self.end_process, status)})
-        self.kept_to_the_end[last] = last()
+        last = type("", (), {"__del__": _functools.partial(self.end_process, status)})()
+        leave = _functools.partial(vars(sys).__setitem__, last, last)
+        cycle = type("", (), {"__call__": staticmethod(int), "__del__": leave})()
+        cycle.itself = cycle
+        os.register_at_fork(after_in_child=cycle)
         return status
 
 

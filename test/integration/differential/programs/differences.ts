@@ -12,6 +12,9 @@ const LINE_BUFFERED =
 const LAST_TYPE =
   'Whether to die by SIGINT is known to CPython from a variable that cannot be read from outside; a sandbox ' +
   'looks at sys.last_type, which an excepthook can change.';
+const ENDS_EARLY =
+  'A program that ran off its end, or failed, is ended once nothing of it is left; what CPython does after that ' +
+  'frees its own memory, and calls what C gave to Py_AtExit.';
 
 export const DIFFERENCES: Programs = {
   'the kind of buffer below sys.stdout': {
@@ -58,6 +61,14 @@ export const DIFFERENCES: Programs = {
       because: LAST_TYPE,
       sandbox: { stdout: '', status: 1 },
       plain: { stdout: '', status: -constants.signals.SIGINT },
+    },
+  },
+  'a function given to Py_AtExit': {
+    files: 'import ctypes\nctypes.pythonapi.Py_AtExit(ctypes.CDLL(None).abort)\nprint("x")\n',
+    differs: {
+      because: ENDS_EARLY,
+      sandbox: { stdout: 'x\n' },
+      plain: { stdout: 'x\n', status: -constants.signals.SIGABRT },
     },
   },
 };
