@@ -4,7 +4,8 @@
  * that says how far it came, and none changes what the run does.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startEngine, type TestEngine } from '../../support/engine.ts';
+import { ANONYMOUS } from '../../../src/domain/caller.ts';
+import { projectOf, runRequest, startEngine, type TestEngine } from '../../support/engine.ts';
 
 let engine: TestEngine;
 beforeAll(async () => {
@@ -148,6 +149,26 @@ describe('sources that are not ordinary', () => {
     expect(analysis?.status).toMatch(/^(incomplete|timed_out)$/);
     const reasons = new Set(analysis?.skipped?.entries.map(({ reason }) => reason));
     expect([...reasons].filter((reason) => reason !== 'timed_out')).toEqual([]);
+  });
+
+  it('a run that has ended keeps neither its place nor its container for its report', async () => {
+    await using narrow = await startEngine({ PYEXEC_MAX_CONCURRENT: '1', PYEXEC_ANALYSIS_TIMEOUT: '60' });
+    const { executions } = narrow.engine;
+    const files = Object.fromEntries(
+      Array.from({ length: 40 }, (_, at) => [`${String(at)}.py`, 'eval(x)\n'.repeat(9_000)]),
+    );
+    const project = await projectOf(narrow.engine, { 'main.py': 'print("first")\n', ...files });
+    const first = await executions.submit(runRequest({ wantsAnalysis: true }), project, ANONYMOUS);
+    // The only place there is becomes free while the report of the first is still being made.
+    expect(await narrow.run('print("second")')).toMatchObject({ stdout: 'second\n' });
+    expect(await first.snapshot()).toMatchObject({
+      status: 'running',
+      stdout: 'first\n',
+      analysis: { status: 'pending' },
+    });
+    first.cancel('requested');
+    await first.ended;
+    expect(first.result()).toMatchObject({ outcome: { kind: 'exited' }, analysis: { status: 'interrupted' } });
   });
 
   it('twenty thousand files are read, or the report says how many were not', async () => {
