@@ -25,16 +25,22 @@ export interface TestEngine extends AsyncDisposable {
 /** Starts an engine under an instance name of its own. Dispose it: `await using`. */
 export async function startEngine(settings: Readonly<Record<string, string>> = {}): Promise<TestEngine> {
   const state = temporaryStateDirectory();
-  const config = parseConfig({
-    PYEXEC_INSTANCE: `test-${randomUUID()}`,
-    PYEXEC_STATE_DIR: state.path,
-    PYEXEC_POOL_SIZE: '0',
-    PYEXEC_DEFAULT_IMAGE: SLIM,
-    // A test that installs names an index of its own.
-    PYEXEC_PACKAGES: 'off',
-    ...settings,
-  });
-  const engine = await buildEngine(config, createLogger(process.env['TEST_LOG_LEVEL'] ?? 'silent'));
+  let engine: Engine;
+  try {
+    const config = parseConfig({
+      PYEXEC_INSTANCE: `test-${randomUUID()}`,
+      PYEXEC_STATE_DIR: state.path,
+      PYEXEC_POOL_SIZE: '0',
+      PYEXEC_DEFAULT_IMAGE: SLIM,
+      // A test that installs names an index of its own.
+      PYEXEC_PACKAGES: 'off',
+      ...settings,
+    });
+    engine = await buildEngine(config, createLogger(process.env['TEST_LOG_LEVEL'] ?? 'silent'));
+  } catch (refusal) {
+    state.remove();
+    throw refusal;
+  }
   return {
     engine,
     async run(program, request = {}) {

@@ -2,10 +2,9 @@
  * Packages of an index reach a run that has no network: imported, found by their
  * metadata, run by their names, as if they had always been part of the image.
  */
-import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { startLayerEngine, type LayerEngine } from '../../support/layers.ts';
 import { PackageIndex } from '../../support/package-index.ts';
 import { temporaryStateDirectory } from '../../support/state-directory.ts';
@@ -89,7 +88,9 @@ print(os.access(os.path.dirname(greeter.__file__), os.W_OK))
   });
 
   it('keep to the constraints of the operator', async () => {
-    const file = join(mkdtempSync(join(tmpdir(), 'pyexec-constraints-')), 'constraints.txt');
+    const folder = temporaryStateDirectory();
+    onTestFinished(folder.remove);
+    const file = join(folder.path, 'constraints.txt');
     writeFileSync(file, '# held back\ngreeter<1.2\n');
     await using held = await startLayerEngine(index, { PYEXEC_CONSTRAINTS_FILE: file });
     const program = 'import greeter; print(greeter.VERSION)';
