@@ -84,7 +84,7 @@ export class Exchanges {
       startedAt: performance.now(),
       gone: leave.signal,
       probe: () => {
-        if (!response.headersSent) response.writeProcessing();
+        if (!response.headersSent) response.writeContinue();
       },
       caller: NOBODY,
       awaitsContinue: awaitingContinue.has(request),

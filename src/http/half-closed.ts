@@ -2,7 +2,8 @@
  * Clients that shut down their sending side. One that has sent its whole request may,
  * and gets its whole answer (RFC 9112, 9.6); one that was killed looks exactly the same
  * until something is sent to it. So while nothing else is, something without a meaning
- * is: an interim answer, a heartbeat. Who is gone resets the connection.
+ * is: a heartbeat, or before the answer a `100 Continue`, the one interim answer that
+ * every HTTP library skips. Who is gone resets the connection.
  *
  * HTTP/1.0 has no interim answers: there a client whose answer does not begin soon
  * counts as gone.
@@ -10,8 +11,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
-/** Most answers are out by then. Doubled each time: the first that is not received says so to the next. */
-const FIRST_PROBE_MS = 100;
+/**
+ * Most answers are out by then. The second comes as long after it, the others twice as long each time: the first that
+ * is not received says so to the next.
+ */
+const FIRST_PROBE_MS = 250;
 const PROBE_MS_MAX = 5_000;
 const HTTP_1_0_WAITS_MS = 1_000;
 
@@ -34,7 +38,7 @@ export function probeHalfClosed(socket: Socket, inProgress: () => Probed | undef
     const isSilent = !probed.response.headersSent && probed.request.httpVersionMinor === 0;
     if (!isSilent) probed.probe();
     else if (waitedMs >= HTTP_1_0_WAITS_MS) socket.destroy();
-    delayMs = Math.min(2 * delayMs, PROBE_MS_MAX);
+    delayMs = Math.min(waitedMs, PROBE_MS_MAX);
     timer = setTimeout(probe, delayMs);
   };
   let timer = setTimeout(probe, delayMs);
