@@ -116,7 +116,13 @@ export class PrivateDaemon implements AsyncDisposable {
         return false;
       }
     });
-    for (const pid of shims) process.kill(Number(pid), 'SIGKILL');
+    for (const pid of shims) {
+      try {
+        process.kill(Number(pid), 'SIGKILL');
+      } catch {
+        // It went by itself meanwhile.
+      }
+    }
     return shims.length;
   }
 
