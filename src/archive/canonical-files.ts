@@ -15,7 +15,6 @@ export interface CanonicalFile {
 }
 
 /** Every regular file, in the order of the archive. */
-/** Every regular file, in the order of the archive. */
 export function* canonicalFiles(tar: Buffer): Generator<CanonicalFile> {
   let longPath: string | undefined;
   for (let offset = 0; offset + BLOCK_BYTES <= tar.length;) {
