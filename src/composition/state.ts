@@ -5,6 +5,8 @@ import { ConfigError, type Config } from '../config/config.ts';
 import type { ExecutionId } from '../domain/execution.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Executions } from '../execution/executions.ts';
+import { mayLackSpace } from '../store/database.ts';
+import { DiskReserve } from '../store/disk-reserve.ts';
 import { ExecutionStore } from '../store/execution-store.ts';
 import { StateDirectory, StateDirectoryError } from '../store/state-directory.ts';
 import { Sweeper } from '../store/sweeper.ts';
@@ -33,7 +35,7 @@ export function openState(config: Config, logger: Logger): State {
   const directory = usable(() => StateDirectory.open(config.PYEXEC_STATE_DIR));
   const opened: { close(): void }[] = [directory];
   const open = <T extends { close(): void }>(database: () => T): T => {
-    const made = usable(database);
+    const made = usable(() => withReserve(directory.path, database));
     opened.unshift(made);
     return made;
   };
@@ -117,10 +119,22 @@ export function storageReadiness(store: ExecutionStore): { readonly ok: boolean;
   }
 }
 
+/** A full disk stops no start: the space that was set aside is for this, too. */
+function withReserve<T>(path: string, open: () => T): T {
+  try {
+    return open();
+  } catch (error) {
+    if (!mayLackSpace(error)) throw error;
+    new DiskReserve(path).release();
+    return open();
+  }
+}
+
 function usable<T>(open: () => T): T {
   try {
     return open();
   } catch (error) {
+    if (mayLackSpace(error)) throw new ConfigError('PYEXEC_STATE_DIR: its disk is full, or fails; make room on it');
     if (error instanceof StateDirectoryError) throw new ConfigError(`PYEXEC_STATE_DIR: ${error.message}`);
     throw error;
   }

@@ -13,7 +13,7 @@ import { StateDirectoryError } from './state-directory.ts';
 
 /** Of the page cache, in KiB: memory stays the same however much is stored. */
 const CACHE_KIB = 4096;
-const SQLITE = { FULL: 13, CORRUPT: 11, NOTADB: 26 } as const;
+const SQLITE = { IOERR: 10, FULL: 13, CORRUPT: 11, NOTADB: 26 } as const;
 
 /** `FULL`: survives the loss of power. `NORMAL`: survives the death of the process. */
 export type Durability = 'FULL' | 'NORMAL';
@@ -111,6 +111,11 @@ function primaryCode(error: unknown): number | undefined {
 
 export function isDiskFull(error: unknown): boolean {
   return primaryCode(error) === SQLITE.FULL;
+}
+
+/** Whether a database could not be opened for what may be want of space: what lies beside it is told as a failure of the disk. */
+export function mayLackSpace(error: unknown): boolean {
+  return isDiskFull(error) || primaryCode(error) === SQLITE.IOERR;
 }
 
 /** What a failure of the database is to callers. */

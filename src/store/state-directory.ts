@@ -67,7 +67,8 @@ function lock(path: string): DatabaseSync {
     // it would give up the lock of a server in this very process.
     if (!existsSync(file)) closeSync(openSync(file, 'a', 0o600));
     database = new DatabaseSync(file, { timeout: 0 });
-    database.exec('BEGIN EXCLUSIVE');
+    // Without a journal on the disk, so that a full one can be locked. Nothing is written.
+    database.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
     return database;
   } catch (error) {
     database?.close();
