@@ -101,7 +101,12 @@ export class PrivateDaemon implements AsyncDisposable {
 
   /** Ends its containerd at once; the daemon starts another. */
   killContainerd(): void {
-    process.kill(this.#containerdPid(), 'SIGKILL');
+    try {
+      process.kill(this.#containerdPid(), 'SIGKILL');
+    } catch (error) {
+      // Killed a moment ago, and not started again yet.
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
   }
 
   /** Ends the process that stands between the daemon and each container. The containers go on. Returns how many. */
