@@ -5,8 +5,8 @@
  * public key cannot be passed off as a shared secret. Issuer, audience and end are
  * required. A provider that cannot be asked is our failure, not the caller's: 503.
  */
-import { createLocalJWKSet, createRemoteJWKSet, errors, importSPKI, jwtVerify, type JWTPayload } from 'jose';
-import type { JSONWebKeySet, JWTVerifyGetKey } from 'jose';
+import { createLocalJWKSet, createRemoteJWKSet, errors, importSPKI, jwtVerify } from 'jose';
+import type { JSONWebKeySet, JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from 'jose';
 import type { Caller, Scope } from '../domain/caller.ts';
 import { NotRecognised, type RefusalReason } from '../domain/credentials.ts';
 import { ServiceError } from '../domain/errors.ts';
@@ -48,19 +48,36 @@ export async function tokenReader(
 }
 
 async function verified(token: string, find: JWTVerifyGetKey, settings: TokenSettings): Promise<JWTPayload> {
+  const options = {
+    issuer: settings.issuer,
+    audience: [...settings.audience],
+    algorithms: [...settings.algorithms],
+    clockTolerance: settings.clockSkewSeconds,
+    requiredClaims: ['iss', 'aud', 'exp', settings.callerClaim],
+  };
   try {
-    const { payload } = await jwtVerify(token, find, {
-      issuer: settings.issuer,
-      audience: [...settings.audience],
-      algorithms: [...settings.algorithms],
-      clockTolerance: settings.clockSkewSeconds,
-      requiredClaims: ['iss', 'aud', 'exp', settings.callerClaim],
-    });
-    return payload;
+    return (await jwtVerify(token, find, options)).payload;
   } catch (error) {
     if (error instanceof ServiceError) throw error;
+    if (error instanceof errors.JWKSMultipleMatchingKeys) return byAnyOf(error, token, options);
     throw new NotRecognised(reasonOf(error));
   }
+}
+
+/** A provider that changes its keys and does not name them has several that may be the one. */
+async function byAnyOf(
+  keys: errors.JWKSMultipleMatchingKeys,
+  token: string,
+  options: JWTVerifyOptions,
+): Promise<JWTPayload> {
+  for await (const key of keys) {
+    try {
+      return (await jwtVerify(token, key, options)).payload;
+    } catch (error) {
+      if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw new NotRecognised(reasonOf(error));
+    }
+  }
+  throw new NotRecognised('bad_signature');
 }
 
 function reasonOf(error: unknown): RefusalReason {
@@ -68,7 +85,7 @@ function reasonOf(error: unknown): RefusalReason {
   if (error instanceof errors.JWTClaimValidationFailed) return 'bad_claims';
   if (error instanceof errors.JOSEAlgNotAllowed || error instanceof errors.JOSENotSupported) return 'bad_algorithm';
   if (error instanceof errors.JWSSignatureVerificationFailed) return 'bad_signature';
-  if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys) return 'unknown';
+  if (error instanceof errors.JWKSNoMatchingKey) return 'unknown';
   return 'malformed';
 }
 
@@ -88,18 +105,24 @@ function remoteKeys(url: string): JWTVerifyGetKey {
     timeoutDuration: FETCH_TIMEOUT_MS,
   });
   let failedAt = -Infinity;
+  /** What the provider said before it failed; by it whoever has a key that was known is recognised meanwhile. */
+  let known: JWTVerifyGetKey | undefined;
   return async (header, token) => {
-    const hasKeys = set.fresh;
-    if (!hasKeys && performance.now() - failedAt < FAILURE_COOL_DOWN_MS) throw unavailable(undefined);
+    const isLeftAlone = performance.now() - failedAt < FAILURE_COOL_DOWN_MS;
+    if (isLeftAlone && !(set.fresh && known)) throw unavailable(undefined);
     try {
-      return await set(header, token);
+      return await (isLeftAlone && known ? known : set)(header, token);
     } catch (error) {
+      // Of a key that is not known nobody can say whether it is new.
+      if (isLeftAlone && error instanceof errors.JWKSNoMatchingKey) throw unavailable(error);
       const isAboutTheToken =
         error instanceof errors.JWKSNoMatchingKey ||
         error instanceof errors.JWKSMultipleMatchingKeys ||
         error instanceof errors.JOSENotSupported;
       if (isAboutTheToken) throw error;
       failedAt = performance.now();
+      const said = set.jwks();
+      known = said && createLocalJWKSet(said);
       throw unavailable(error);
     }
   };

@@ -2,9 +2,9 @@
 import { createServer, type Server } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { createHmac } from 'node:crypto';
+import { createHmac, type webcrypto } from 'node:crypto';
 import { exportJWK, exportPKCS8, exportSPKI, generateKeyPair, SignJWT, type JWTPayload } from 'jose';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { NotRecognised } from '../../../src/domain/credentials.ts';
 import { ServiceError } from '../../../src/domain/errors.ts';
 import { tokenReader, type TokenSettings } from '../../../src/identity/tokens.ts';
@@ -31,6 +31,12 @@ const CLAIMS = () => ({ iss: 'https://id.example', aud: 'pyexec', sub: 'ada', ex
 
 const sign = (claims: JWTPayload = CLAIMS(), { key = pair.privateKey, kid = 'k1', alg = 'RS256' } = {}) =>
   new SignJWT(claims).setProtectedHeader({ alg, kid }).sign(key);
+/** What a provider with a fault may sign: claims and headers as they are, whatever their types. */
+const signAsItIs = async (claims: object, head: object = { alg: 'RS256' }) => {
+  const text = `${part(head)}.${part(claims)}`;
+  const signature = await crypto.subtle.sign('RSASSA-PKCS1-v1_5', pair.privateKey, Buffer.from(text));
+  return `${text}.${Buffer.from(signature).toString('base64url')}`;
+};
 const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
 
 const read = await tokenReader({ text: pem }, SETTINGS);
@@ -51,6 +57,9 @@ describe('a right token', () => {
   test('may have its scopes in a list, and none at all', async () => {
     const listed = await read(await sign({ ...CLAIMS(), scope: ['ops', 7, null] }));
     expect(listed.scopes).toEqual(new Set(['admin']));
+    for (const scope of [{ 'pyexec:run': true }, [['ops']], 7, 'ops\tx', 'OPS', '__proto__ constructor']) {
+      expect((await read(await sign({ ...CLAIMS(), scope }))).scopes).toEqual(new Set());
+    }
     const { scope: _, ...without } = CLAIMS();
     expect((await read(await sign(without))).scopes).toEqual(new Set());
   });
@@ -72,8 +81,36 @@ describe('a token is refused', () => {
     ['that names nobody', { sub: undefined }, 'bad_claims'],
     ['that names a list', { sub: ['ada'] }, 'bad_claims'],
     ['that names odd characters', { sub: 'ada\u0000' }, 'bad_claims'],
+    ['that names nothing', { sub: '' }, 'bad_claims'],
+    ['that names a space', { sub: ' ' }, 'bad_claims'],
+    ['that names a number', { sub: 7 }, 'bad_claims'],
+    ['that names too much', { sub: 'x'.repeat(300) }, 'bad_claims'],
+    ['whose end is a text', { exp: String(now() + 60) }, 'bad_claims'],
+    ['whose end is null', { exp: null }, 'bad_claims'],
+    ['whose end is a list', { exp: [now() + 60] }, 'bad_claims'],
+    ['whose beginning is a text', { nbf: '0' }, 'bad_claims'],
+    ['for an empty list', { aud: [] }, 'bad_claims'],
+    ['for a list in a list', { aud: [['pyexec']] }, 'bad_claims'],
+    ['for an object', { aud: { 0: 'pyexec' } }, 'bad_claims'],
+    ['of a list of issuers', { iss: ['https://id.example'] }, 'bad_claims'],
   ])('%s', async (_what, change, reason) => {
-    expect(await reasonOf(read(await sign({ ...CLAIMS(), ...change })))).toBe(reason);
+    expect(await reasonOf(read(await signAsItIs({ ...CLAIMS(), ...change })))).toBe(reason);
+  });
+
+  test('at the moment the skew is used up, and not a second before', async () => {
+    vi.useFakeTimers({ now: Date.now(), toFake: ['Date'] });
+    try {
+      await expect(read(await sign({ ...CLAIMS(), exp: now() - 9, nbf: now() + 10 }))).resolves.toBeDefined();
+      expect(await reasonOf(read(await sign({ ...CLAIMS(), exp: now() - 10 })))).toBe('expired');
+      expect(await reasonOf(read(await sign({ ...CLAIMS(), nbf: now() + 11 })))).toBe('bad_claims');
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  test('that asks to be understood in a way we do not know', async () => {
+    const head = { alg: 'RS256', crit: ['urgent'], urgent: true };
+    expect(await reasonOf(read(await signAsItIs(CLAIMS(), head)))).toBe('bad_algorithm');
   });
 
   test('signed by another key', async () => {
@@ -136,6 +173,7 @@ describe('keys in a file', () => {
 describe('keys of a provider', () => {
   let provider: Server | undefined;
   afterEach(() => {
+    vi.restoreAllMocks();
     provider?.closeAllConnections();
     provider?.close();
   });
@@ -178,6 +216,41 @@ describe('keys of a provider', () => {
     }
     expect(asked()).toBe(1);
   });
+
+  test('that fails once its keys are known is asked for an unknown key once in a while; known keys still count', async () => {
+    const body = JSON.stringify({ keys: [{ ...(await exportJWK(pair.publicKey)), kid: 'k1', alg: 'RS256' }] });
+    let status = 200;
+    const { read: remote, asked } = await provide(() => ({ status, body }));
+    await remote(await sign());
+    status = 500;
+    // Past the time for which what was fetched is not fetched again.
+    vi.spyOn(Date, 'now').mockReturnValue(Date.now() + 35_000);
+    for (let count = 0; count < 10; count += 1) {
+      const stranger = sign(CLAIMS(), { kid: `unknown-${String(count)}` });
+      await expect(remote(await stranger)).rejects.toMatchObject({ code: 'identity_unavailable' });
+      expect((await remote(await sign())).id).toBe('jwt:ada');
+    }
+    expect(asked()).toBe(2);
+  });
+
+  test.each([['of one name', 'k1'] as const, ['without a name', undefined] as const])(
+    'two %s, while it changes them: a token of either counts, of a third does not',
+    async (_what, kid) => {
+      const named = async (key: webcrypto.CryptoKey) => ({
+        ...(await exportJWK(key)),
+        alg: 'RS256',
+        ...(kid ? { kid } : {}),
+      });
+      const body = JSON.stringify({ keys: [await named(pair.publicKey), await named(other.publicKey)] });
+      const { read: remote } = await provide(() => ({ status: 200, body }));
+      const of = (key: webcrypto.CryptoKey, claims: JWTPayload = CLAIMS()) =>
+        new SignJWT(claims).setProtectedHeader({ alg: 'RS256', ...(kid ? { kid } : {}) }).sign(key);
+      for (const { privateKey } of [pair, other]) expect((await remote(await of(privateKey))).id).toBe('jwt:ada');
+      const third = await generateKeyPair('RS256');
+      expect(await reasonOf(remote(await of(third.privateKey)))).toBe('bad_signature');
+      expect(await reasonOf(remote(await of(other.privateKey, { ...CLAIMS(), exp: now() - 60 })))).toBe('expired');
+    },
+  );
 
   test('that is not there is our failure', async () => {
     const remote = await tokenReader({ url: 'http://127.0.0.1:1/keys' }, SETTINGS);
