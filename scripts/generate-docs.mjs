@@ -108,6 +108,7 @@ const ADVICE = {
   not_found: 'The id is wrong, or the execution ended longer ago than `PYEXEC_CLEANUP_TTL`, or had to make room.',
   artifact_not_found:
     'The execution left no file of that path, has not ended, or its files are no longer kept. Its `artifacts` list what there is.',
+  precondition_failed: 'Get the file without `If-Match`, and look at its `ETag`, the SHA-256 of its content.',
   range_not_satisfiable: 'The range begins behind the end of the file; `Content-Range` says how long it is.',
   route_not_found: 'The path is wrong; `/openapi.json` lists every route.',
   method_not_allowed: 'The path is right, the method is not; `Allow` lists those that are.',

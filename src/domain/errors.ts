@@ -35,6 +35,7 @@ export const ERRORS = {
   forbidden: { status: 403, title: 'The credentials do not allow this', retryable: false },
   not_found: { status: 404, title: 'There is no such execution', retryable: false },
   artifact_not_found: { status: 404, title: 'There is no such artifact', retryable: false },
+  precondition_failed: { status: 412, title: 'The file is another than If-Match names', retryable: false },
   range_not_satisfiable: { status: 416, title: 'The file has no such range of bytes', retryable: false },
   route_not_found: { status: 404, title: 'There is no such route', retryable: false },
   method_not_allowed: { status: 405, title: 'The route does not answer this method', retryable: false },

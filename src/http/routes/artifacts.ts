@@ -64,10 +64,15 @@ async function getArtifact(request: ById, reply: FastifyReply, context: RouteCon
     .header('accept-ranges', 'bytes')
     .header('cache-control', CACHE_CONTROL)
     .header('content-security-policy', SANDBOX_CSP);
-  if (isKnown(request.headers['if-none-match'], etag)) return reply.code(304).send();
+  const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch, 'if-range': ifRange } = request.headers;
+  if (ifMatch !== undefined && !names(ifMatch, [etag])) {
+    throw new ServiceError('precondition_failed', `The file is ${etag}, which If-Match does not name.`);
+  }
+  if (ifNoneMatch !== undefined && names(ifNoneMatch, [etag, `W/${etag}`])) return reply.code(304).send();
 
-  const ifRange = request.headers['if-range'];
-  const asked = ifRange === undefined || ifRange === etag ? request.headers.range : undefined;
+  // A range is a thing of GET alone (RFC 9110, 14.2).
+  const isRangeAsked = request.method === 'GET' && (ifRange === undefined || ifRange === etag);
+  const asked = isRangeAsked ? request.headers.range : undefined;
   const range = byteRange(asked, bytes);
   if (range === 'unsatisfiable') {
     reply.header('content-range', `bytes */${String(bytes)}`);
@@ -83,8 +88,9 @@ async function getArtifact(request: ById, reply: FastifyReply, context: RouteCon
   return request.method === 'HEAD' ? reply.send() : reply.send(await read(start, end));
 }
 
-/** Whether an If-None-Match names the tag (RFC 9110, 13.1.2). */
-function isKnown(header: string | undefined, etag: string): boolean {
-  if (header === undefined) return false;
-  return header.split(',').some((tag) => ['*', etag, `W/${etag}`].includes(tag.trim()));
+/** Whether a list of tags names one of these, or all there are with `*` (RFC 9110, 13.1.1 and 13.1.2). */
+function names(header: string, tags: readonly string[]): boolean {
+  if (header.trim() === '*') return true;
+  // A tag may hold a comma.
+  return (header.match(/(?:W\/)?"[^"]*"/g) ?? []).some((tag) => tags.includes(tag));
 }

@@ -172,18 +172,19 @@ export const getArtifactSchema = {
   operationId: 'getArtifact',
   tags: EXECUTIONS,
   summary: 'One file an execution left',
-  description: 'Takes Range, If-Range and If-None-Match; the ETag is the SHA-256 of the content.',
+  description: 'Takes Range, If-Range, If-Match and If-None-Match; the ETag is the SHA-256 of the content.',
   params: z.strictObject({ id: executionId, '*': z.string().meta({ description: 'Its path, relative to /work.' }) }),
   headers: z.looseObject({
     range: z.string().optional().meta({ description: 'One range of bytes (RFC 9110, 14.2).' }),
     'if-range': z.string().optional(),
+    'if-match': z.string().optional(),
     'if-none-match': z.string().optional(),
   }),
   response: {
     200: { description: 'The file.', content: { 'application/octet-stream': { schema: BYTES } } },
     206: { description: 'The range.', content: { 'application/octet-stream': { schema: BYTES } } },
     304: z.null().meta({ description: 'You have it.' }),
-    ...problemResponses('not_found', 'artifact_not_found', 'range_not_satisfiable'),
+    ...problemResponses('not_found', 'artifact_not_found', 'precondition_failed', 'range_not_satisfiable'),
   },
 };
 
