@@ -172,6 +172,8 @@ const ADVICE = {
     'A package was found and its file is not what it should be: a wrong hash, or a wheel that breaks the rules. Choose another version.',
   layer_too_large:
     'The packages, with all they depend on, are more or larger than the operator allows (`PYEXEC_LAYER_MAX_MB`, `PYEXEC_MAX_PACKAGES`). Ask for fewer.',
+  advisory_findings:
+    'The operator refuses packages with known vulnerabilities; the program was not started. `detail` and `hint` say which version to ask for, `advisories.findings` has ids, aliases, severity and fixed versions of each. Ask for a fixed version, or ask the operator (`PYEXEC_ADVISORIES_ACCEPTED`).',
   analysis_not_supported: 'The operator has turned the analysis of code off (`PYEXEC_ANALYSIS`). Leave `analyze` out.',
   analysis_findings:
     'The operator refuses code with findings of this severity (`blocks_at`). `findings` lists them, `counts` says how many there are. Change the code, or ask the operator (`PYEXEC_ANALYSIS_BLOCKS_AT`).',
@@ -204,6 +206,8 @@ const ADVICE = {
     'The package index cannot be reached, or broke off. Try again after `Retry-After`; the operator can look at `PYEXEC_INDEX_URL` and the log.',
   installation_timeout:
     'Finding and installing the packages took longer than `PYEXEC_INSTALL_TIMEOUT`. Pin versions, so that less has to be tried, or try again.',
+  advisories_unavailable:
+    'The operator wants packages checked for known vulnerabilities before they are used, and the source of advisories gave no answer, or half of one. Nothing is wrong with the requirements, and the program was not started: try again after `Retry-After`. The operator can look at `PYEXEC_ADVISORIES_URL` and the log.',
   analysis_unavailable:
     'The operator wants code analyzed before it runs, and the analysis took too long, found no place or failed; `analysis` says which. Try again after `Retry-After`, or send less code.',
   sandbox_unavailable:

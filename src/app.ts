@@ -7,6 +7,7 @@ import type { FastifyInstance } from 'fastify';
 import { buildProject } from './archive/build-project.ts';
 import { DEFAULT_ARCHIVE_LIMITS, type ArchiveLimits } from './archive/read-project.ts';
 import { buildBudgets, runSlots } from './composition/admission.ts';
+import { buildAdvisories } from './composition/advisories.ts';
 import { buildAnalysis } from './composition/analysis.ts';
 import { openAudit, type Audit } from './composition/audit.ts';
 import { checkDaemon, readSeccompProfile } from './composition/boot-checks.ts';
@@ -187,11 +188,18 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
   });
   const letGo = (layer: string) => warmLayers.forget(layer);
   const imageStore = new ImageStore(daemon);
+  const advisories = buildAdvisories(config, {
+    ...{ table: state.advisories, logger, metrics },
+    checked: (event) => {
+      audit.advised(event);
+    },
+  });
   const layers = buildLayers(config, {
     ...{ daemon, imageStore, host, logger, metrics, letGo },
     installed: (packages) => {
       audit.installed(packages);
     },
+    locked: (packages) => advisories?.packages.expect(packages),
   });
   const isAllowed = imageMatcher(config.PYEXEC_ALLOWED_IMAGES);
   const defaultReference = normalizeReference(config.PYEXEC_DEFAULT_IMAGE);
@@ -258,6 +266,7 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
     },
     packages: new RunPackages({
       layers,
+      advisories: advisories?.packages,
       limits: { count: config.PYEXEC_MAX_REQUIREMENTS, bytes: REQUIREMENTS_BYTES_MAX },
       waitingMax: Math.max(1, Math.floor(config.PYEXEC_MAX_CONCURRENT / 2)),
     }),
@@ -306,6 +315,7 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
     await executions.drain(graceMs);
     await webhooks.close();
     await layers.close();
+    await advisories?.close();
     clearInterval(poolTimer);
     await pool.close();
     await host.settled();

@@ -8,6 +8,7 @@ import { ConfigError, type Config } from '../config/config.ts';
 import { ServiceError } from '../domain/errors.ts';
 import type { ExecutionId } from '../domain/execution.ts';
 import type { Outcome } from '../domain/outcome.ts';
+import type { AdvisoryEvent } from '../dependencies/advisories/package-advisories.ts';
 import type { AnalysisEvent } from '../execution/run-analysis.ts';
 import type { Accepting, ExecutionMilestone, RunWitness } from '../execution/executions.ts';
 import type { RefusedCaller } from '../http/http-settings.ts';
@@ -24,6 +25,7 @@ export interface Audit extends RunWitness {
   readonly refusedCaller: (refused: RefusedCaller) => void;
   readonly installed: (packages: InstalledPackages) => void;
   readonly analyzed: (event: AnalysisEvent) => void;
+  readonly advised: (event: AdvisoryEvent) => void;
   /** Writes what waits. */
   close(): void;
 }
@@ -51,6 +53,7 @@ export function openAudit(config: Config, logger: Logger, metrics: Metrics): Aud
       refusedCaller: nothing,
       installed: nothing,
       analyzed: nothing,
+      advised: nothing,
       close: nothing,
     };
   }
@@ -91,6 +94,13 @@ export function openAudit(config: Config, logger: Logger, metrics: Metrics): Aud
       const { counts, skipped, status } = report;
       const whose = { caller, execution_id: executionId, project_sha256: projectSha256 };
       record({ kind: 'analyzed', ...whose, status, counts, skipped: skipped?.count, refused });
+    },
+    advised: ({ caller, executionId, report, refused }) => {
+      const { checked_at, count, findings = [], status } = report;
+      const idsOf = (isAccepted: boolean) =>
+        findings.filter(({ accepted = false }) => accepted === isAccepted).flatMap(({ ids }) => ids);
+      const found = { count, ids: idsOf(false), accepted: idsOf(true) };
+      record({ kind: 'advised', caller, execution_id: executionId, status, checked_at, ...found, refused });
     },
     close: () => {
       log.note({ kind: 'stopped' });

@@ -62,9 +62,11 @@ export function buildLayers(
     readonly letGo: (layer: string) => Promise<void>;
     /** Hears of every layer that was made. */
     readonly installed: (packages: InstalledPackages) => void;
+    /** Hears of what a layer will hold, before it is made: `name==version` of each. */
+    readonly locked: (packages: readonly string[]) => void;
   },
 ): LayerStore {
-  const { daemon, host, imageStore, installed, letGo, logger, metrics } = parts;
+  const { daemon, host, imageStore, installed, letGo, locked, logger, metrics } = parts;
   const { index, allowed, url, hosts } = packageIndexAccess(config);
   const layerBytesMax = config.PYEXEC_LAYER_MAX_MB * MIB;
   const rules: EgressRules = {
@@ -169,6 +171,9 @@ export function buildLayers(
       switch (event.kind) {
         case 'attached':
           metrics.layerAttached(event.cached, event.durationMs);
+          break;
+        case 'locked':
+          locked(event.packages);
           break;
         case 'phase':
           metrics.layerPhase(event.phase, event.durationMs);

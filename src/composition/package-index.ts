@@ -5,12 +5,11 @@
  * A builder asks in the clear and knows no secret: TLS, the operator's authorities
  * and the credentials are the egress gate's.
  */
-import { getCACertificates } from 'node:tls';
 import { ConfigError, type Config } from '../config/config.ts';
 import { parseAuthority, sameDestination } from '../egress/destinations.ts';
 import type { AllowedDestination } from '../egress/dialling.ts';
 import { authorityOf } from '../egress/page-links.ts';
-import { certificatesIn } from './certificates.ts';
+import { operatorHost } from './operator-host.ts';
 
 export interface PackageIndexAccess {
   readonly index: AllowedDestination;
@@ -24,19 +23,16 @@ export interface PackageIndexAccess {
 
 /** @throws {ConfigError} naming the setting that cannot be used. */
 export function packageIndexAccess(config: Config): PackageIndexAccess {
-  const url = new URL(config.PYEXEC_INDEX_URL);
-  const isSecure = url.protocol === 'https:';
-  const certificates = certificatesIn(config.PYEXEC_INDEX_CA_FILE, 'PYEXEC_INDEX_CA_FILE');
-  const tls = certificates ? { certificates: [...getCACertificates('default'), ...certificates] } : {};
-  const credentials = config.PYEXEC_INDEX_CREDENTIALS;
-  if (credentials !== '' && !isSecure) {
-    throw new ConfigError('PYEXEC_INDEX_CREDENTIALS: they are sent by TLS only; PYEXEC_INDEX_URL is not https');
-  }
-  const named = parseAuthority(url.host, isSecure ? 443 : 80);
-  if (!named) throw new ConfigError('PYEXEC_INDEX_URL: the host is not one that can be connected to');
-  const authorization =
-    credentials === '' ? {} : { authorization: `Basic ${Buffer.from(credentials).toString('base64')}` };
-  const index: AllowedDestination = isSecure ? { ...named, tls: { ...tls, ...authorization } } : named;
+  const {
+    url,
+    tls,
+    destination: index,
+  } = operatorHost({
+    prefix: 'PYEXEC_INDEX',
+    url: config.PYEXEC_INDEX_URL,
+    credentials: config.PYEXEC_INDEX_CREDENTIALS,
+    caFile: config.PYEXEC_INDEX_CA_FILE,
+  });
   const others = config.PYEXEC_INDEX_HOSTS.map((item): AllowedDestination => {
     const isPlain = item.startsWith('http://');
     const destination = parseAuthority(isPlain ? item.slice('http://'.length) : item, isPlain ? 80 : 443);

@@ -6,6 +6,7 @@ import type { ExecutionId } from '../domain/execution.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Executions } from '../execution/executions.ts';
 import { mayLackSpace } from '../store/database.ts';
+import { AdvisoryTable } from '../store/advisory-table.ts';
 import { DiskReserve } from '../store/disk-reserve.ts';
 import { ExecutionStore } from '../store/execution-store.ts';
 import { StateDirectory, StateDirectoryError } from '../store/state-directory.ts';
@@ -23,6 +24,8 @@ export interface State {
   readonly webhooks: WebhookTable;
   /** Absent where nobody has a budget. */
   readonly usage: UsageTable | undefined;
+  /** Absent where packages are compared with no source of advisories. */
+  readonly advisories: AdvisoryTable | undefined;
   readonly sweeper: Sweeper;
   /** See ExecutionStore.showing; a failure is logged. */
   readonly showing: (id: ExecutionId, seq: number) => void;
@@ -45,6 +48,7 @@ export function openState(config: Config, logger: Logger): State {
   let store: ExecutionStore;
   let webhooks: WebhookTable;
   let usage: UsageTable | undefined;
+  let advisories: AdvisoryTable | undefined;
   try {
     store = open(
       () =>
@@ -57,6 +61,7 @@ export function openState(config: Config, logger: Logger): State {
     webhooks = open(() => new WebhookTable(directory.path));
     const hasBudgets = config.PYEXEC_BUDGET_CPU_SECONDS + config.PYEXEC_BUDGET_MEMORY_MIB_SECONDS > 0;
     usage = hasBudgets ? open(() => new UsageTable(directory.path)) : undefined;
+    advisories = config.PYEXEC_ADVISORIES_URL === '' ? undefined : open(() => new AdvisoryTable(directory.path));
   } catch (error) {
     closeAll();
     throw error;
@@ -70,6 +75,7 @@ export function openState(config: Config, logger: Logger): State {
     store,
     webhooks,
     usage,
+    advisories,
     sweeper,
     showing: (id, seq) => {
       try {

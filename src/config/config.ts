@@ -8,6 +8,7 @@
  */
 import { homedir, hostname } from 'node:os';
 import type { z } from 'zod';
+import { ADVISORIES_SETTINGS } from './settings/advisories.ts';
 import { ANALYSIS_SETTINGS } from './settings/analysis.ts';
 import { CAPACITY_SETTINGS } from './settings/capacity.ts';
 import { AUDIT_SETTINGS } from './settings/audit.ts';
@@ -33,6 +34,7 @@ export const SETTING_GROUPS = {
   'Limits of a run': LIMITS_SETTINGS,
   Requests: REQUESTS_SETTINGS,
   'Packages of runs': PACKAGES_SETTINGS,
+  'Known vulnerabilities of packages': ADVISORIES_SETTINGS,
   'Analysis of code': ANALYSIS_SETTINGS,
   'What a run gives back': RESULTS_SETTINGS,
   'Warm sandboxes': POOL_SETTINGS,
@@ -51,6 +53,7 @@ export const SETTINGS = {
   ...LIMITS_SETTINGS,
   ...REQUESTS_SETTINGS,
   ...PACKAGES_SETTINGS,
+  ...ADVISORIES_SETTINGS,
   ...ANALYSIS_SETTINGS,
   ...RESULTS_SETTINGS,
   ...POOL_SETTINGS,
@@ -67,6 +70,7 @@ const FOREIGN = new Set(['PYEXEC_SERVER']);
 /** Settings whose value must never be printed. */
 const SECRET: ReadonlySet<string> = new Set<SettingName>([
   'PYEXEC_CONSUL_TOKEN',
+  'PYEXEC_ADVISORIES_CREDENTIALS',
   'PYEXEC_INDEX_CREDENTIALS',
   'PYEXEC_WEBHOOK_SECRET',
 ]);
@@ -89,6 +93,7 @@ const CEILINGS: readonly (readonly [SettingName, SettingName])[] = [
   ['PYEXEC_DEFAULT_PIDS', 'PYEXEC_MAX_PIDS'],
   ['PYEXEC_DEFAULT_OUTPUT_BYTES', 'PYEXEC_MAX_OUTPUT_BYTES'],
   ['PYEXEC_DEFAULT_OPEN_FILES', 'PYEXEC_MAX_OPEN_FILES'],
+  ['PYEXEC_ADVISORIES_REFRESH', 'PYEXEC_ADVISORIES_MAX_AGE'],
 ];
 
 /**

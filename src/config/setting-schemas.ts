@@ -46,4 +46,20 @@ export const list = z.string().transform((text) =>
 
 export const text = z.string().min(1, 'must not be empty');
 
+/** An http or https URL that is nothing but where a service is. */
+export const httpUrl = z.string().refine(
+  (value) => {
+    if (!URL.canParse(value)) return false;
+    const { protocol, username, password, search, hash } = new URL(value);
+    return /^https?:$/.test(protocol) && username === '' && password === '' && search === '' && hash === '';
+  },
+  { message: 'must be an http or https URL without credentials' },
+);
+
+/** `user:password`, or nothing. */
+export const credentials = z
+  .string()
+  .regex(/^(?:[^\x00-\x20\x7F:]+:[^\x00-\x20\x7F]+)?$/, 'must be of the form user:password')
+  .max(4096);
+
 export const unsupported = (reason: string) => z.string().refine(() => false, { message: reason });

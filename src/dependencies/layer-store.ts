@@ -19,6 +19,7 @@ import {
   type Lock,
 } from './builder/builder-session.ts';
 import { checkAllowed, mayAskFor, type PackagePolicy } from './package-policy.ts';
+import { abortable } from './abortable.ts';
 import { BuildPlaces } from './build-places.ts';
 import type { Requirement } from './requirements.ts';
 
@@ -98,6 +99,8 @@ export interface LayerBase {
 
 export type LayerEvent =
   | { readonly kind: 'attached'; readonly cached: boolean; readonly durationMs: number }
+  /** What will be in a layer is known; `name==version` of each. */
+  | { readonly kind: 'locked'; readonly packages: readonly string[] }
   | { readonly kind: 'phase'; readonly phase: 'resolve' | 'install' | 'seal'; readonly durationMs: number }
   | {
       readonly kind: 'installed';
@@ -299,6 +302,7 @@ export class LayerStore {
           agree: (found) => {
             resolvedAt = performance.now();
             observe({ kind: 'phase', phase: 'resolve', durationMs: resolvedAt - started });
+            observe({ kind: 'locked', packages: namesOf(found) });
             key = digest([FORMAT, base.id, found.site, found.lines]);
             // Markers can leave nothing to install: the base is the layer.
             if (found.lines.length === 0) this.#layers.set(key, emptyLayer(key, base));
@@ -367,7 +371,7 @@ export class LayerStore {
     signal: AbortSignal,
   ): Promise<void> {
     const started = performance.now();
-    const packages = lock.packages.map(({ name, version }) => `${name}==${version}`);
+    const packages = namesOf(lock);
     const labels = {
       [LAYER_LABEL.key]: key,
       [LAYER_LABEL.request]: request,
@@ -447,23 +451,8 @@ export class LayerStore {
   }
 }
 
+const namesOf = ({ packages }: Lock) => packages.map(({ name, version }) => `${name}==${version}`);
+
 function emptyLayer(key: string, base: LayerBase): Layer {
   return { key, imageId: base.id, packages: [], bytes: 0, users: 0, usedAt: 0 };
-}
-
-/** `promise`, or the signal's reason when that is aborted first; the promise goes on. */
-async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  let onAbort: () => void = () => undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => {
-      reject(signal.reason instanceof Error ? signal.reason : new Error('cancelled'));
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
 }

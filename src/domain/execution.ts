@@ -3,6 +3,7 @@
  * that its clients parse it. Field names are wire names.
  */
 import { randomUUID } from 'node:crypto';
+import type { AdvisoryReport } from './advisories.ts';
 import type { AnalysisReport } from './analysis.ts';
 import type { Artifact, SkippedArtifact } from './artifacts.ts';
 import type { Display } from './displays.ts';
@@ -56,6 +57,8 @@ export interface ExecutionResult extends ProgramReport {
   readonly image?: string;
   /** `name==version` of every package that was installed for the run. */
   readonly packages?: readonly string[];
+  /** What is known of vulnerabilities of these packages, where the operator names a source. */
+  readonly advisories?: AdvisoryReport;
   /** What an analysis of its code came to, where one was asked for or the operator wants one. */
   readonly analysis?: AnalysisReport;
   readonly runtime?: string;

@@ -4,6 +4,7 @@
  * A record ends once; everything said afterwards is ignored. What callers see of
  * it is made here, from what was observed.
  */
+import type { AdvisoryReport } from '../domain/advisories.ts';
 import type { AnalysisReport } from '../domain/analysis.ts';
 import type { Artifact, ArtifactReport } from '../domain/artifacts.ts';
 import type { Display } from '../domain/displays.ts';
@@ -86,6 +87,7 @@ export class ExecutionRecord {
   #omittedDisplays = 0;
   #noticed: Noticed = {};
   #packages: readonly string[] | undefined;
+  #advisories: AdvisoryReport | undefined;
   #analysis: AnalysisReport | undefined;
   #queue: () => QueuePlace | undefined = () => undefined;
   #artifacts: ArtifactReport = { artifacts: [], skipped: [], skippedCount: 0 };
@@ -137,9 +139,15 @@ export class ExecutionRecord {
     }
   }
 
-  /** Says which packages were installed for it. */
-  installed(packages: readonly string[]): void {
+  /** Says which packages were installed for it, and what is known of them. */
+  installed(packages: readonly string[], advisories?: AdvisoryReport): void {
     this.#packages = packages;
+    this.#advisories = advisories;
+  }
+
+  /** Says what is known of packages that it may not use; to be said before it is sealed. */
+  advised(report: AdvisoryReport): void {
+    this.#advisories = report;
   }
 
   /** Says what is known of its code. */
@@ -218,7 +226,12 @@ export class ExecutionRecord {
     if (this.#startedAt) this.#durationMs ??= Math.round(performance.now() - this.#startedClock);
     this.#hint = failureHint(
       outcome,
-      { stderr: this.#stderrTail.text(), ...(told.exception ? { exception: told.exception } : {}), ...this.#noticed },
+      {
+        stderr: this.#stderrTail.text(),
+        ...(told.exception ? { exception: told.exception } : {}),
+        ...this.#noticed,
+        advisories: this.#advisories,
+      },
       this.plan,
     );
     this.#log.seal(terminalEvent(this.finalResult()));
@@ -326,6 +339,7 @@ export class ExecutionRecord {
       ...(outcome && this.#hint !== undefined ? { hint: this.#hint } : {}),
       image: this.plan.shape.image,
       ...(this.#packages ? { packages: this.#packages } : {}),
+      ...(this.#advisories ? { advisories: this.#advisories } : {}),
       ...(this.#analysis ? { analysis: this.#analysis } : {}),
       runtime: this.plan.shape.runtime,
       created_at: this.#createdAt.toISOString(),

@@ -20,6 +20,7 @@ import type { UsageView } from '../domain/budget.ts';
 import { chargedUsage, NOTHING_USED } from './charged-usage.ts';
 import type { WebhookDeliveries } from '../webhooks/webhook-deliveries.ts';
 import { decide, type OperatorPolicy } from '../policy/decide.ts';
+import { AdvisoryRefusal } from '../dependencies/advisories/package-advisories.ts';
 import type { LayerLease } from '../dependencies/layer-store.ts';
 import { inputBytes, withOverlays } from '../policy/inputs.ts';
 import { choosePreimports, mayUsePreimports, topLevelOf } from '../policy/preimports.ts';
@@ -451,8 +452,10 @@ export class Executions {
       await slot.ready;
       const admittedAt = performance.now();
       analyzing = analysis?.finish(record.id, cancellation);
-      layer = packages && (await this.#options.packages?.attach(packages, plan.shape, record.ownerId, cancellation));
-      if (layer) record.installed(layer.packages);
+      const whose = { caller: record.ownerId, executionId: record.id };
+      const attached = packages && (await this.#options.packages?.attach(packages, plan.shape, whose, cancellation));
+      layer = attached?.layer;
+      if (attached) record.installed(attached.layer.packages, attached.advisories);
       // A layer of nothing is the image itself.
       const shape =
         layer && layer.imageId !== plan.shape.imageId
@@ -492,6 +495,7 @@ export class Executions {
       if (ranSince === undefined) await lease?.sandbox.abandon();
       // Somebody removed its image: the next run builds it anew.
       if (error instanceof ServiceError && error.code === 'image_unavailable') layer?.lost();
+      if (error instanceof AdvisoryRefusal) record.advised(error.report);
       ended = { outcome: failureOutcome(error, record), usage: undefined };
     }
     if (intake) record.left(await intake.finish());

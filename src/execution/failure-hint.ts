@@ -4,8 +4,10 @@
  * Made from the outcome, the exception that ended the program and the end of stderr, which
  * the program controls: a hint may be wrong, so it never changes what is reported.
  */
+import { sentencesOn } from '../dependencies/advisories/advisory-findings.ts';
 import { packageOf } from '../dependencies/imported-packages.ts';
 import { STANDARD_MODULES } from '../dependencies/standard-modules.ts';
+import type { AdvisoryReport } from '../domain/advisories.ts';
 import type { ProgramException } from '../domain/program-report.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { RunPlan } from '../domain/plan.ts';
@@ -31,6 +33,8 @@ export interface Signs {
   readonly memoryKills?: number;
   /** It says that it shows something, and ran where nothing that is shown is seen. */
   readonly unseenDisplays?: boolean;
+  /** What is known of its packages. */
+  readonly advisories?: AdvisoryReport | undefined;
 }
 
 export function failureHint(outcome: Outcome, signs: Signs, plan: RunPlan): string | undefined {
@@ -58,9 +62,11 @@ function hintOf(outcome: Outcome, signs: Signs, plan: RunPlan): string | undefin
       return outcome.signal === 'SIGSEGV' ? 'The interpreter crashed in native code.' : undefined;
     case 'queue_timeout':
       return 'The program was not started. Send it again, or give it longer with queue_timeout_ms.';
+    case 'infrastructure_error':
+      if (outcome.code !== 'advisory_findings' || !signs.advisories) return undefined;
+      return `The program was not started. ${sentencesOn(signs.advisories) ?? ''}`.trim();
     case 'cancelled':
     case 'interrupted':
-    case 'infrastructure_error':
       return undefined;
   }
 }

@@ -6,14 +6,18 @@
  * from its imports is had where it can be: the program is run either way, and says
  * itself what it misses.
  */
-import type { LayerLease, LayerStore } from '../dependencies/layer-store.ts';
+import type { PackageAdvisories } from '../dependencies/advisories/package-advisories.ts';
+import { abortable } from '../dependencies/abortable.ts';
+import type { LayerBase, LayerLease, LayerStore } from '../dependencies/layer-store.ts';
 import {
   canonicalName,
   parseRequirements,
   type Requirement,
   type RequirementLimits,
 } from '../dependencies/requirements.ts';
+import type { AdvisoryReport } from '../domain/advisories.ts';
 import { ServiceError } from '../domain/errors.ts';
+import type { ExecutionId } from '../domain/execution.ts';
 import type { RunRequest, SandboxShape } from '../domain/plan.ts';
 
 export interface AskedPackages {
@@ -23,8 +27,23 @@ export interface AskedPackages {
   readonly present: Readonly<Record<string, string>>;
 }
 
+/** Whose run it is. */
+export interface PackagesFor {
+  readonly caller: string;
+  readonly executionId: ExecutionId;
+}
+
+/** A layer to run on, and what is known of what is in it. */
+export interface AttachedPackages {
+  readonly layer: LayerLease;
+  /** Absent where nothing is compared with advisories. */
+  readonly advisories: AdvisoryReport | undefined;
+}
+
 export interface RunPackagesOptions {
   readonly layers: LayerStore;
+  /** Absent: packages are not checked for known vulnerabilities. */
+  readonly advisories?: PackageAdvisories | undefined;
   readonly limits: RequirementLimits;
   /** Runs that may wait for their packages at one time: each holds a place it does not use. */
   readonly waitingMax: number;
@@ -41,6 +60,8 @@ const FORGIVEN: ReadonlySet<string> = new Set([
   'queue_full',
   'overloaded',
   'sandbox_failed',
+  'advisory_findings',
+  'advisories_unavailable',
 ]);
 
 /** The label with which an image says what is in it: JSON, versions by name. */
@@ -94,15 +115,14 @@ export class RunPackages {
 
   /**
    * The layer for a run; undefined when only guesses were wanted and cannot be had.
-   * @throws {ServiceError} as LayerStore.prepare does, for what was asked for.
+   * @throws {ServiceError} as LayerStore.prepare and PackageAdvisories.check do, for what was asked for.
    */
   async attach(
     asked: AskedPackages,
     shape: SandboxShape,
-    caller: string,
+    whose: PackagesFor,
     signal: AbortSignal,
-  ): Promise<LayerLease | undefined> {
-    const { layers } = this.#options;
+  ): Promise<AttachedPackages | undefined> {
     const { required, suggested, present } = asked;
     const base = { id: shape.imageId, reference: shape.image, packages: present };
     this.#waiting += 1;
@@ -110,14 +130,30 @@ export class RunPackages {
       if (suggested.length > 0) {
         try {
           const all = [...required, ...suggested].sort((a, b) => (a.line < b.line ? -1 : 1));
-          return await layers.prepare(base, all, caller, signal);
+          return await this.#checked(base, all, whose, signal);
         } catch (error) {
           if (!(error instanceof ServiceError) || !FORGIVEN.has(error.code)) throw error;
         }
       }
-      return required.length === 0 ? undefined : await layers.prepare(base, required, caller, signal);
+      return required.length === 0 ? undefined : await this.#checked(base, required, whose, signal);
     } finally {
       this.#waiting -= 1;
+    }
+  }
+
+  async #checked(
+    base: LayerBase,
+    requirements: readonly Requirement[],
+    whose: PackagesFor,
+    signal: AbortSignal,
+  ): Promise<AttachedPackages> {
+    const { advisories, layers } = this.#options;
+    const layer = await layers.prepare(base, requirements, whose.caller, signal);
+    try {
+      return { layer, advisories: advisories && (await abortable(advisories.check(layer.packages, whose), signal)) };
+    } catch (error) {
+      layer.release();
+      throw error;
     }
   }
 }

@@ -72,3 +72,13 @@ export const USAGE_SCHEMA: readonly string[] = [
   ) STRICT
   `,
 ];
+
+export const ADVISORIES_SCHEMA: readonly string[] = [
+  `
+  CREATE TABLE answers (
+    key TEXT PRIMARY KEY,
+    checked_ms INTEGER NOT NULL,
+    answer TEXT NOT NULL
+  ) STRICT
+  `,
+];

@@ -3,6 +3,7 @@
  * file turns that into series. Every label has a bounded set of values.
  */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { AdvisoryReport } from '../domain/advisories.ts';
 import type { AnalysisStatus } from '../domain/analysis.ts';
 import { ERRORS, isErrorCode, type ErrorCode } from '../domain/errors.ts';
 import type { Outcome, Usage } from '../domain/outcome.ts';
@@ -114,6 +115,22 @@ export class Metrics {
     'pyexec_analysis_seconds',
     'Time of an analysis of submitted code, waiting for its place included',
     [],
+    RUN_BUCKETS_S,
+  );
+  readonly #advisoryChecks = this.#counter(
+    'pyexec_advisory_checks_total',
+    'Checks of packages for known vulnerabilities, one a run that installs some, by what came of them',
+    ['result'],
+  );
+  readonly #advisoriesRefused = this.#counter(
+    'pyexec_advisory_findings_refused_total',
+    'Known vulnerabilities for which runs were refused',
+    [],
+  );
+  readonly #advisorySeconds = this.#histogram(
+    'pyexec_advisory_source_seconds',
+    'Time of a whole answer of the source of advisories, by what came of it',
+    ['result'],
     RUN_BUCKETS_S,
   );
   readonly #webhooks = this.#counter('pyexec_webhook_attempts_total', 'Attempts to deliver a webhook', ['result']);
@@ -267,6 +284,18 @@ export class Metrics {
   analyzed(result: AnalysisStatus | ErrorCode, durationMs: number): void {
     this.#analyses.inc({ result });
     this.#analysisSeconds.observe(durationMs / 1000);
+  }
+
+  advisoriesChecked({ report, refused }: { readonly report: AdvisoryReport; readonly refused?: ErrorCode }): void {
+    const { count = 0, status } = report;
+    const found = count > 0 ? 'findings' : 'clean';
+    this.#advisoryChecks.inc({ result: refused ?? (status === 'complete' ? found : status) });
+    if (refused === 'advisory_findings') this.#advisoriesRefused.inc(count);
+  }
+
+  /** @param result `answered`, or why there is no answer. */
+  advisoriesAsked(result: string, durationMs: number): void {
+    this.#advisorySeconds.observe({ result }, durationMs / 1000);
   }
 
   webhook(result: 'delivered' | 'failed' | 'dead'): void {

@@ -1,15 +1,6 @@
 /** Settings: packages of runs. */
 import { z } from 'zod';
-import { type SettingTable, boolean, integer, list } from '../setting-schemas.ts';
-
-const indexUrl = z.string().refine(
-  (value) => {
-    if (!URL.canParse(value)) return false;
-    const { protocol, username, password, search, hash } = new URL(value);
-    return /^https?:$/.test(protocol) && username === '' && password === '' && search === '' && hash === '';
-  },
-  { message: 'must be an http or https URL without credentials' },
-);
+import { type SettingTable, boolean, credentials, httpUrl, integer, list } from '../setting-schemas.ts';
 
 export const PACKAGES_SETTINGS = {
   PYEXEC_PACKAGES: {
@@ -24,7 +15,7 @@ export const PACKAGES_SETTINGS = {
     about: 'Names of packages, comma-separated, for `PYEXEC_PACKAGES=allow-list`.',
   },
   PYEXEC_INDEX_URL: {
-    schema: indexUrl,
+    schema: httpUrl,
     fallback: 'https://pypi.org/simple',
     about: 'The package index (simple API), or a mirror of it: the only one that is asked.',
   },
@@ -35,10 +26,7 @@ export const PACKAGES_SETTINGS = {
       'Further hosts the index keeps its files on, as comma-separated `host` or `host:port`, `http://host:port` for one without TLS. Builders reach the index and these, nothing else.',
   },
   PYEXEC_INDEX_CREDENTIALS: {
-    schema: z
-      .string()
-      .regex(/^(?:[^\x00-\x20\x7F:]+:[^\x00-\x20\x7F]+)?$/, 'must be of the form user:password')
-      .max(4096),
+    schema: credentials,
     fallback: '',
     about:
       'Credentials for the index, as `user:password`; https only. The service sends them to the host of `PYEXEC_INDEX_URL` and nowhere else; neither builders nor runs know them.',

@@ -178,11 +178,12 @@ async function answerEnded(
   context: RouteContext,
 ): Promise<FastifyReply> {
   const execution = await submitted.snapshot();
-  const { execution_id, outcome } = execution;
+  const { advisories, execution_id, hint, outcome } = execution;
   if (outcome?.kind === 'queue_timeout') throw notStarted(execution, request, context);
   const failure = outcome && failureOf(outcome);
   if (!failure) return reply.send(execution);
-  const error = new ServiceError(failure.code, failure.detail, { members: { execution_id, outcome } });
+  const members = { execution_id, outcome, ...(hint && { hint }), ...(advisories && { advisories }) };
+  const error = new ServiceError(failure.code, failure.detail, { members });
   return context.answers.send(error, request, reply);
 }
 

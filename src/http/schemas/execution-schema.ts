@@ -153,6 +153,33 @@ const analysis = z
   })
   .meta({ id: 'Analysis', description: 'What an analysis of the code came to. It is no guarantee.' });
 
+const advisoryFinding = z
+  .looseObject({
+    package: z.string(),
+    version: z.string(),
+    ids: z.array(z.string()).meta({ description: 'The ids of the source.', examples: [['GHSA-j8r2-6x86-q33q']] }),
+    aliases: z.array(z.string()).meta({ examples: [['CVE-2023-32681']] }),
+    severity: z.enum(['unknown', 'low', 'medium', 'high', 'critical']),
+    fixed_versions: z.array(z.string()).meta({ description: 'Above this version, the lowest first.' }),
+    summary: z.string().optional(),
+    accepted: z.literal(true).optional().meta({ description: 'The operator puts up with it.' }),
+    details_missing: z.literal(true).optional().meta({ description: 'Only its id could be had from the source.' }),
+  })
+  .meta({ id: 'AdvisoryFinding', description: 'A known vulnerability of a package.' });
+export const advisoriesSchema = z
+  .looseObject({
+    status: z
+      .enum(['complete', 'incomplete', 'unavailable'])
+      .meta({ description: 'How far the check came. Unless it is `complete`, no findings mean nothing.' }),
+    detail: z.string().optional().meta({ description: 'Why it is not complete.' }),
+    checked_at: time.optional().meta({ description: 'When the source was asked.' }),
+    packages_checked: count.optional(),
+    count: count.optional().meta({ description: 'All findings that are not accepted, listed or not.' }),
+    findings: z.array(advisoryFinding).optional().meta({ description: 'The worst first, accepted ones last.' }),
+    truncated: z.literal(true).optional().meta({ description: 'There are more than are listed.' }),
+  })
+  .meta({ id: 'Advisories', description: 'What is known of vulnerabilities of the packages that were installed.' });
+
 const resultShape = {
   execution_id: executionId,
   status: executionStatus,
@@ -165,6 +192,7 @@ const resultShape = {
   hint: z.string().optional().meta({ description: 'What to try next, where we know.' }),
   image: z.string().optional(),
   packages: z.array(z.string()).optional().meta({ description: '`name==version` of what was installed for the run.' }),
+  advisories: advisoriesSchema.optional(),
   analysis: analysis.optional(),
   runtime: z.string().optional().meta({ description: 'The OCI runtime the container used.' }),
   created_at: time,

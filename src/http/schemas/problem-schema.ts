@@ -3,6 +3,7 @@
  * which codes a route can answer, from the one table of errors.
  */
 import { z } from 'zod';
+import { advisoriesSchema } from './execution-schema.ts';
 import { ERRORS, type ErrorCode } from '../../domain/errors.ts';
 
 const codes = Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]];
@@ -20,6 +21,8 @@ export const problemSchema = z
     field: z.string().optional().meta({ description: 'The field of the request at fault.' }),
     entry: z.string().optional().meta({ description: 'The entry of the archive at fault.' }),
     maximum: z.number().optional(),
+    hint: z.string().optional().meta({ description: 'What to try next, where we know.' }),
+    advisories: advisoriesSchema.optional(),
     execution_id: z.string().optional().meta({ description: 'The execution that failed, where one was accepted.' }),
   })
   .meta({ id: 'Problem', description: 'A refusal or a failure of the service. A program that fails is neither.' });

@@ -102,6 +102,8 @@ export const createExecutionSchema = {
       'image_not_allowed',
       'network_not_allowed',
       'requirements_not_supported',
+      'advisory_findings',
+      'advisories_unavailable',
       'invalid_webhook',
       'queue_full',
       'queue_timeout',

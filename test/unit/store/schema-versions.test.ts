@@ -5,8 +5,9 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { newExecutionId } from '../../../src/domain/execution.ts';
 import type { WebhookDelivery } from '../../../src/domain/webhook.ts';
+import { AdvisoryTable } from '../../../src/store/advisory-table.ts';
 import { ExecutionStore } from '../../../src/store/execution-store.ts';
-import { EXECUTIONS_SCHEMA, USAGE_SCHEMA, WEBHOOKS_SCHEMA } from '../../../src/store/migrations.ts';
+import { ADVISORIES_SCHEMA, EXECUTIONS_SCHEMA, USAGE_SCHEMA, WEBHOOKS_SCHEMA } from '../../../src/store/migrations.ts';
 import { StateDirectory, StateDirectoryError } from '../../../src/store/state-directory.ts';
 import { UsageTable } from '../../../src/store/usage-table.ts';
 import { WebhookTable } from '../../../src/store/webhook-table.ts';
@@ -59,6 +60,16 @@ const DATABASES = {
     fill: () => {
       const table = new UsageTable(state.path);
       for (let n = 0; n < 500; n += 1) table.save(1, { callerId: `caller-${String(n)}`, cpuMs: 1, memoryMibMs: 1 });
+      table.close();
+    },
+  },
+  'advisories.sqlite': {
+    schema: ADVISORIES_SCHEMA,
+    open: () => new AdvisoryTable(state.path),
+    fill: () => {
+      const table = new AdvisoryTable(state.path);
+      const answer = { packagesChecked: 1, advisories: [], isCut: false };
+      for (let n = 0; n < 500; n += 1) table.put({ key: `key-${String(n)}`, checkedMs: n, answer });
       table.close();
     },
   },
