@@ -169,7 +169,7 @@ export class OsvSource {
 
   async #vulnerability(talk: SourceTalk, id: string, modified: string | undefined): Promise<Vulnerability> {
     const name = `${id} ${modified ?? ''}`;
-    const known = modified === undefined ? undefined : this.#remembered.get(name);
+    const known = this.#remembered.get(name);
     if (known) return known;
     const path = `/v1/vulns/${encodeURIComponent(id)}`;
     const vulnerability = readVulnerability(wanted(await talk.ask({ path, bytesMax: VULNERABILITY_BYTES_MAX })), id);

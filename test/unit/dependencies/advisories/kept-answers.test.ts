@@ -2,6 +2,7 @@
  * Answers that are kept: how long they are good for, who waits for a new one, how
  * often the source is asked, and what a restart finds.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { AdvisoryBook } from '../../../../src/dependencies/advisories/advisory-book.ts';
 import { SourceFailure } from '../../../../src/dependencies/advisories/osv-source.ts';
@@ -119,6 +120,7 @@ describe('an answer that is kept', () => {
       await using check = openAdvisoryCheck({ ...source.settings, ...BLOCK }, directory.path);
       await expect(check.check('old==1.0')).rejects.toMatchObject({ code: 'advisories_unavailable' });
       await expect(check.check('old==1.0')).rejects.toMatchObject({ code: 'advisories_unavailable' });
+      await sleep(100);
       expect(source.batches).toHaveLength(1);
     }
     source.misbehave = () => false;

@@ -254,7 +254,7 @@ const FAULTS: readonly (readonly [string, Misbehaviour, string, RegExp])[] = [
   ['is too long', toBatches((response) => response.end(Buffer.alloc(2 ** 20 + 1, 0x20))), 'too_large', /too large/],
   [
     'is packed',
-    toBatches((response) => response.setHeader('content-encoding', 'gzip').end('x')),
+    toBatches((response) => response.setHeader('content-encoding', 'gzip').end('{"results":[{},{}]}')),
     'invalid',
     /could not be read/,
   ],
