@@ -99,8 +99,14 @@ class Run:
     def receive_project(self, poller):
         """Collects plan, project and stdin until the host says RELEASE."""
         released = False
+        poller.register(WAKE_READ, select.POLLIN)
         while not released:
-            poller.poll()
+            if any(descriptor == WAKE_READ for descriptor, _ in poller.poll()):
+                os.read(WAKE_READ, 4096)
+                self.reap()
+                if self.status is not None:
+                    # The waiting process ended: where memory runs out, the kernel takes it first. Nothing can be run here.
+                    os._exit(0)
             for kind, payload in self.host.receive():
                 if kind == FRAME_TYPES["RUN"]:
                     self.plan = json.loads(payload)
