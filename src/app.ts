@@ -15,7 +15,7 @@ import { checkExposure, openIdentity, rateLimitsOf, type Identity } from './comp
 import { buildLayers } from './composition/layers.ts';
 import { operatorPolicy } from './composition/operator-policy.ts';
 import { buildWebhooks } from './composition/webhooks.ts';
-import { checkPreimports, poolWishes } from './composition/pool-targets.ts';
+import { checkPreimports, poolWishes, targetsOf, type PoolWish } from './composition/pool-targets.ts';
 import { pairsOf } from './composition/setting-pairs.ts';
 import { WarmLayers } from './composition/warm-layers.ts';
 import { keepState, openState, storageReadiness, type State } from './composition/state.ts';
@@ -34,7 +34,8 @@ import { SandboxHost, type SandboxEvent } from './sandbox/cold-start.ts';
 import { DockerDaemon } from './sandbox/docker-daemon.ts';
 import { ImageStore, type LocalImage } from './sandbox/image-store.ts';
 import { OrphanReaper } from './sandbox/orphan-reaper.ts';
-import { WarmPool, type PoolEvent, type PoolTarget } from './sandbox/warm-pool.ts';
+import type { PoolTarget } from './sandbox/pool-shelf.ts';
+import { WarmPool, type PoolEvent } from './sandbox/warm-pool.ts';
 import { supervisorCommand } from './sandbox/supervisor/protocol.ts';
 import type { Logger } from './telemetry/logger.ts';
 import { Metrics } from './telemetry/metrics.ts';
@@ -218,14 +219,16 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
       host.start(shape, signal),
     );
   }
+  const fillPool = async (onMissing?: (error: ServiceError) => void) => {
+    const shapeFor = async ({ image, preimports }: PoolWish) =>
+      defaultShape(await imageStore.find(image), policy, preimports);
+    imageTargets = await targetsOf(wishes, shapeFor, onMissing);
+    pool.setTargets([...warmLayers.targets(), ...imageTargets]);
+  };
   const maintainPool = async () => {
-    const targets: PoolTarget[] = [];
-    for (const { image: reference, preimports, min, max } of wishes) {
-      const image = await imageStore.find(reference);
-      targets.push({ shape: defaultShape(image, policy, preimports), min, max });
-    }
-    imageTargets = targets;
-    pool.setTargets([...warmLayers.targets(), ...targets]);
+    await fillPool((error) => {
+      logger.warn({ err: error }, 'an image that is to be kept warm is gone');
+    });
     pool.maintain();
   };
   const budgets = buildBudgets(config, state.usage, logger);
@@ -286,7 +289,7 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
 
   await keepState(state, executions, logger, audit.recovered, () => webhooks.recover((id) => executions.endOf(id)));
   // Last: a boot that is refused leaves no containers.
-  await maintainPool();
+  await fillPool();
   const poolTimer = setInterval(() => {
     // A daemon that is away is seen by readiness and by the next run; the pool stays as it is meanwhile.
     maintainPool().catch(() => undefined);

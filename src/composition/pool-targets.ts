@@ -5,6 +5,7 @@ import { ConfigError, type Config } from '../config/config.ts';
 import { ServiceError } from '../domain/errors.ts';
 import type { SandboxShape } from '../domain/plan.ts';
 import type { Lease } from '../sandbox/cold-start.ts';
+import type { PoolTarget } from '../sandbox/pool-shelf.ts';
 import { pairsOf } from './setting-pairs.ts';
 
 /** How many sandboxes of one kind are kept: between these bounds, by demand. */
@@ -64,6 +65,29 @@ export function poolWishes(config: Config): readonly PoolWish[] {
     wishes.push({ image, preimports, ...sizeOf(size, 'PYEXEC_POOL_PREIMPORTS') });
   }
   return wishes;
+}
+
+/**
+ * What the pool is to hold for these wishes now.
+ * @param shapeFor throws image_unavailable where the image is not on this machine.
+ * @param onMissing takes a wish whose image is not: it is left out, and the others stay. Absent: it is an error.
+ * @throws {ServiceError} as `shapeFor` does.
+ */
+export async function targetsOf(
+  wishes: readonly PoolWish[],
+  shapeFor: (wish: PoolWish) => Promise<SandboxShape>,
+  onMissing?: (error: ServiceError) => void,
+): Promise<readonly PoolTarget[]> {
+  const targets: PoolTarget[] = [];
+  for (const wish of wishes) {
+    try {
+      targets.push({ shape: await shapeFor(wish), min: wish.min, max: wish.max });
+    } catch (error) {
+      if (!onMissing || !(error instanceof ServiceError) || error.code !== 'image_unavailable') throw error;
+      onMissing(error);
+    }
+  }
+  return targets;
 }
 
 /**

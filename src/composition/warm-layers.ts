@@ -6,7 +6,7 @@
  * no sandbox to wait.
  */
 import type { SandboxShape } from '../domain/plan.ts';
-import { shapeKey, type PoolTarget } from '../sandbox/warm-pool.ts';
+import { shapeKey, type PoolTarget } from '../sandbox/pool-shelf.ts';
 import type { PoolSize } from './pool-targets.ts';
 
 /** One in use and one that waits: a start that refills need not begin before the run it follows has ended. */

@@ -13,6 +13,7 @@ import { LABEL } from './container-labels.ts';
 import { containerSpec, type ContainerSettings } from './container-spec.ts';
 import { DaemonError, type DockerDaemon } from './docker-daemon.ts';
 import { Sandbox, SandboxBroken } from './sandbox.ts';
+import { StartDrought } from './start-drought.ts';
 import { UidAllocator } from './uid-allocator.ts';
 
 /** Images whose byte code is kept, some 80 KiB each. */
@@ -56,7 +57,8 @@ export class SandboxHost {
   /** Names of the containers that are being made, in use, or being removed. */
   readonly #live = new Set<string>();
   readonly #removals = new Set<Promise<void>>();
-  readonly #waiting: (() => void)[] = [];
+  readonly #waiting: { readonly since: number; readonly go: () => void; readonly fail: (error: Error) => void }[] = [];
+  readonly #drought = new StartDrought();
   /** The command for each image once it is compiled, or that there is none; undefined while it is asked for. */
   readonly #commands = new Map<string, readonly string[] | undefined>();
   #starting = 0;
@@ -114,7 +116,7 @@ export class SandboxHost {
 
   async #startSlot(): Promise<void> {
     if (this.#starting >= this.#options.concurrentStarts) {
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      await new Promise<void>((go, fail) => this.#waiting.push({ since: performance.now(), go, fail }));
       return;
     }
     this.#starting += 1;
@@ -123,8 +125,16 @@ export class SandboxHost {
   #freeStartSlot(): void {
     // The place passes on without becoming free in between.
     const next = this.#waiting.shift();
-    if (next) next();
+    if (next) next.go();
     else this.#starting -= 1;
+  }
+
+  /** Those who wait long enough to have seen nothing start need not try it themselves. */
+  #failWaiting(failure: Error): void {
+    for (let next = this.#waiting[0]; next && this.#drought.concerns(next.since); next = this.#waiting[0]) {
+      this.#waiting.shift();
+      next.fail(failure);
+    }
   }
 
   async #start(shape: SandboxShape): Promise<Lease> {
@@ -177,8 +187,11 @@ export class SandboxHost {
     } catch (error) {
       // By name: the daemon may have made it although its answer never came.
       void this.#remove(name, uid, () => daemon.remove(containerId ?? name));
-      throw startFailure(error);
+      const failure = startFailure(error);
+      this.#failWaiting(failure);
+      throw failure;
     }
+    this.#drought.succeeded();
     let released: Promise<void> | undefined;
     return { opened, release: () => (released ??= this.#remove(name, uid, () => opened.destroy(), REMOVE_AFTER_MS)) };
   }

@@ -11,15 +11,11 @@
  */
 import type { SandboxShape } from '../domain/plan.ts';
 import type { Lease } from './cold-start.ts';
-import { threadsOf } from './supervisor/protocol.ts';
 import type { ContainerResources, DockerDaemon } from './docker-daemon.ts';
-
-/** How many members of a shape are kept: at rest `min`, up to `max` when runs found none ready. */
-export interface PoolTarget {
-  readonly shape: SandboxShape;
-  readonly min: number;
-  readonly max: number;
-}
+import { Shelf, shapeKey, type Member, type PoolTarget, type Waiter } from './pool-shelf.ts';
+import { RetryPause } from './retry-pause.ts';
+import { StartDrought } from './start-drought.ts';
+import { threadsOf } from './supervisor/protocol.ts';
 
 export type PoolEvent =
   | { readonly kind: 'hit'; readonly ageMs: number; readonly preimported: boolean; readonly shape: SandboxShape }
@@ -52,48 +48,8 @@ export interface WarmPoolOptions {
   readonly observe: (event: PoolEvent) => void;
 }
 
-interface Member {
-  readonly lease: Lease;
-  readonly bornAt: number;
-}
-
-interface Waiter {
-  readonly resolve: (member: Member) => void;
-  readonly reject: (error: unknown) => void;
-}
-
-/** All members of one shape, and those who wait for one. */
-interface Shelf {
-  target: PoolTarget;
-  /** How many are wanted now, between the bounds of the target. */
-  wanted: number;
-  /** The fewest members that were ready at one time since `maintain` looked last. */
-  lowest: number;
-  /** How often in a row `maintain` found that one less would have done. */
-  idleTurns: number;
-  /** Until when nothing is started for a shelf that is half full; monotonic ms. */
-  quietUntil: number;
-  readonly members: Member[];
-  readonly waiters: Set<Waiter>;
-  starting: number;
-}
-
-/** After so many calls of `maintain` in which a member was never needed, it goes. */
-const IDLE_TURNS = 4;
 /** While at least half of the members are ready, a start waits this long: it takes the processors from the run. */
 const REFILL_PAUSE_MS = 60;
-const BACKOFF_MS_MIN = 500;
-const BACKOFF_MS_MAX = 30_000;
-
-/** What cannot be changed once a container runs. */
-export function shapeKey(shape: SandboxShape): string {
-  const { imageId, runtime, network, workBytes, tmpBytes, preimports } = shape;
-  return [imageId, runtime, network, workBytes, tmpBytes, preimports.join(' ')].join('\n');
-}
-
-function isHalfFull({ members, wanted }: Shelf): boolean {
-  return members.length > 0 && members.length * 2 >= wanted;
-}
 
 function resourcesOf(shape: SandboxShape): ContainerResources {
   return { memoryBytes: shape.memoryBytes, pids: shape.pids, cpus: shape.cpus };
@@ -109,10 +65,7 @@ export class WarmPool {
   readonly #closing = new AbortController();
   readonly #starts = new Set<Promise<void>>();
   readonly #leaving = new Set<Promise<void>>();
-  #backoffMs = 0;
-  /** After a pause one start alone tries whether the daemon is well again. */
-  #isProbing = false;
-  #retryTimer: NodeJS.Timeout | undefined;
+  readonly #drought = new StartDrought();
   /** Until when nobody but those who wait causes a start; monotonic ms. */
   #restUntil = 0;
   #restTimer: NodeJS.Timeout | undefined;
@@ -142,20 +95,22 @@ export class WarmPool {
     for (const [key, shelf] of this.#shelves) {
       const target = wanted.get(key);
       if (target) {
-        shelf.target = target;
-        shelf.wanted = Math.min(target.max, Math.max(target.min, shelf.wanted));
+        shelf.aimAt(target);
       } else {
-        shelf.target = { ...shelf.target, min: 0, max: 0 };
-        shelf.wanted = 0;
+        shelf.aimAt({ ...shelf.target, min: 0, max: 0 });
         for (const member of shelf.members.splice(0)) this.#discard(member, 'stale');
-        if (shelf.waiters.size === 0 && shelf.starting === 0) this.#shelves.delete(key);
+        if (!shelf.isUnused) continue;
+        shelf.pause.end();
+        this.#shelves.delete(key);
       }
     }
     for (const [key, target] of wanted) {
-      if (!this.#shelves.has(key)) {
-        const none = { lowest: 0, idleTurns: 0, quietUntil: 0, members: [], waiters: new Set<Waiter>(), starting: 0 };
-        this.#shelves.set(key, { target, wanted: target.min, ...none });
-      }
+      if (this.#shelves.has(key)) continue;
+      const pause = new RetryPause(() => {
+        this.#refill();
+        return (this.#shelves.get(key)?.starting ?? 0) > 0;
+      });
+      this.#shelves.set(key, new Shelf(target, pause));
     }
     this.#refill();
   }
@@ -176,7 +131,8 @@ export class WarmPool {
         shelf.members.splice(shelf.members.indexOf(member), 1);
         this.#discard(member, member.lease.sandbox.isAlive ? 'aged' : 'died');
       }
-      this.#shrink(shelf);
+      const surplus = shelf.shrink();
+      if (surplus) this.#discard(surplus, 'surplus');
     }
     this.#refill();
   }
@@ -207,7 +163,7 @@ export class WarmPool {
         this.#refillAfterwards(shelf);
         return member.lease;
       }
-      if (shelf) this.#grow(shelf);
+      if (shelf) shelf.grow();
       this.#refill();
       return this.take({ ...shape, preimports: [] }, signal);
     }
@@ -216,7 +172,7 @@ export class WarmPool {
       return this.#options.start(shape, signal);
     }
     const ready = this.#pop(shelf);
-    if (!ready) this.#grow(shelf);
+    if (!ready) shelf.grow();
     const member = ready ?? (await this.#wait(shelf, signal));
     const fits = await this.#fit(member, shape);
     this.#refillAfterwards(shelf);
@@ -241,9 +197,9 @@ export class WarmPool {
   /** Removes every member and starts no more. Resolves when they are handed to removal. */
   async close(): Promise<void> {
     this.#closing.abort(new Error('the pool is closing'));
-    clearTimeout(this.#retryTimer);
     clearTimeout(this.#restTimer);
     for (const shelf of this.#shelves.values()) {
+      shelf.pause.end();
       for (const waiter of shelf.waiters) waiter.reject(this.#closing.signal.reason);
       shelf.waiters.clear();
     }
@@ -255,8 +211,7 @@ export class WarmPool {
 
   /** The oldest member that is alive: the youngest have the longest still to live. */
   #pop(shelf: Shelf): Member | undefined {
-    for (let member = shelf.members.shift(); member; member = shelf.members.shift()) {
-      shelf.lowest = Math.min(shelf.lowest, shelf.members.length);
+    for (let member = shelf.shift(); member; member = shelf.shift()) {
       if (member.lease.sandbox.isAlive) {
         const preimported = shelf.target.shape.preimports.length > 0;
         const { shape } = shelf.target;
@@ -268,26 +223,6 @@ export class WarmPool {
     return undefined;
   }
 
-  /** A run found none ready: half as many more are kept, within the bound. */
-  #grow(shelf: Shelf): void {
-    shelf.lowest = 0;
-    shelf.wanted = Math.min(shelf.target.max, shelf.wanted + Math.max(1, Math.floor(shelf.wanted / 2)));
-    shelf.idleTurns = 0;
-  }
-
-  /** One member less, once that many were never needed at one time for a while. */
-  #shrink(shelf: Shelf): void {
-    const isSpare = shelf.wanted > shelf.target.min && shelf.lowest > 0;
-    shelf.idleTurns = isSpare ? shelf.idleTurns + 1 : 0;
-    if (shelf.idleTurns >= IDLE_TURNS) {
-      shelf.wanted -= 1;
-      shelf.idleTurns = IDLE_TURNS - 1;
-      const surplus = shelf.members.length > shelf.wanted ? shelf.members.shift() : undefined;
-      if (surplus) this.#discard(surplus, 'surplus');
-    }
-    shelf.lowest = shelf.members.length;
-  }
-
   async #wait(shelf: Shelf, signal: AbortSignal): Promise<Member> {
     this.#options.observe({ kind: 'miss', shape: shelf.target.shape });
     signal.throwIfAborted();
@@ -295,14 +230,14 @@ export class WarmPool {
     let onAbort: () => void = () => undefined;
     try {
       return await new Promise<Member>((resolve, reject) => {
-        const waiter: Waiter = { resolve, reject };
+        const waiter: Waiter = { since: performance.now(), resolve, reject };
         onAbort = () => {
           shelf.waiters.delete(waiter);
           reject(signal.reason instanceof Error ? signal.reason : new Error('cancelled'));
         };
         shelf.waiters.add(waiter);
         signal.addEventListener('abort', onAbort, { once: true });
-        this.#backoffMs = 0;
+        shelf.pause.skip();
         this.#refill();
       });
     } finally {
@@ -326,7 +261,7 @@ export class WarmPool {
   /** Leaves the processors to the run that begins, as long as others find a member. */
   #refillAfterwards(shelf: Shelf): void {
     const now = performance.now();
-    if (now >= shelf.quietUntil && isHalfFull(shelf)) {
+    if (now >= shelf.quietUntil && shelf.isHalfFull) {
       shelf.quietUntil = now + REFILL_PAUSE_MS;
       const timer = setTimeout(() => {
         shelf.quietUntil = 0;
@@ -343,20 +278,14 @@ export class WarmPool {
     const isResting = performance.now() < this.#restUntil;
     for (const shelf of this.#shelves.values()) {
       const canWait = shelf.members.length > 0 && shelf.waiters.size === 0;
-      if (canWait && (isResting || (shelf.quietUntil > 0 && isHalfFull(shelf)))) continue;
+      if (canWait && (isResting || (shelf.quietUntil > 0 && shelf.isHalfFull))) continue;
       for (;;) {
         const inAll = this.#sum(({ starting }) => starting);
         const forWaiters = shelf.waiters.size - shelf.starting;
         const missing = shelf.wanted + shelf.waiters.size - shelf.members.length - shelf.starting;
-        const limit =
-          forWaiters > 0
-            ? concurrentStarts
-            : this.#backoffMs > 0
-              ? 0
-              : activeRuns() > 0 || this.#isProbing
-                ? 1
-                : concurrentStarts;
-        if (missing <= 0 || inAll >= limit) break;
+        const limit = forWaiters > 0 || activeRuns() === 0 ? concurrentStarts : 1;
+        const ofShelf = forWaiters > 0 ? concurrentStarts : shelf.pause.attemptsMax;
+        if (missing <= 0 || inAll >= limit || shelf.starting >= ofShelf) break;
         this.#startOne(shelf);
       }
     }
@@ -370,8 +299,8 @@ export class WarmPool {
       .then(
         (lease) => {
           shelf.starting -= 1;
-          this.#backoffMs = 0;
-          this.#isProbing = false;
+          shelf.pause.succeeded();
+          this.#drought.succeeded();
           this.#rest(performance.now() - started);
           const { shape } = lease.sandbox;
           this.#options.observe({ kind: 'refilled', durationMs: performance.now() - started, shape });
@@ -414,26 +343,18 @@ export class WarmPool {
     }
   }
 
-  /** A start failed: whoever waits longest hears it; refilling pauses, longer each time. */
+  /** A start failed: whoever waits longest hears it; refilling with this shape pauses, longer each time. */
   #failed(shelf: Shelf, error: unknown): void {
     if (this.#closing.signal.aborted) return;
     this.#options.observe({ kind: 'refill_failed', error, shape: shelf.target.shape });
-    const next = shelf.waiters.values().next();
-    if (!next.done) {
-      shelf.waiters.delete(next.value);
-      next.value.reject(error);
+    let isFirst = true;
+    for (const waiter of shelf.waiters) {
+      if (!isFirst && !this.#drought.concerns(waiter.since)) break;
+      isFirst = false;
+      shelf.waiters.delete(waiter);
+      waiter.reject(error);
     }
-    this.#backoffMs = Math.min(BACKOFF_MS_MAX, Math.max(BACKOFF_MS_MIN, this.#backoffMs * 2));
-    clearTimeout(this.#retryTimer);
-    this.#retryTimer = setTimeout(() => {
-      const pause = this.#backoffMs;
-      this.#backoffMs = 0;
-      this.#isProbing = true;
-      this.#refill();
-      // Remembered until a start succeeds, so that the next failure waits longer.
-      if (this.#starts.size > 0) this.#backoffMs = pause;
-    }, this.#backoffMs);
-    this.#retryTimer.unref();
+    shelf.pause.failed();
   }
 
   #discard(member: Member, reason: Extract<PoolEvent, { kind: 'discarded' }>['reason']): void {

@@ -90,6 +90,18 @@ async function endsIn(kind: string, { start, proxy }: Fallible, call: ProxiedCal
   expect(performance.now() - began).toBeLessThan(60_000);
 }
 
+/** Two are made at a time, and one takes 20 s to fail: the others do not have to see it themselves. */
+async function manyEnd({ start, proxy }: Fallible, poolSize: string): Promise<void> {
+  const engine = await start({ PYEXEC_MAX_CONCURRENT: '8', PYEXEC_POOL_SIZE: poolSize });
+  proxy.fail('create', 'hang');
+  const began = performance.now();
+  const all = await Promise.all(Array.from({ length: 8 }, () => engine.run('print(1)')));
+  proxy.heal();
+  for (const { outcome } of all)
+    expect(outcome).toMatchObject({ kind: 'infrastructure_error', code: 'sandbox_unavailable' });
+  expect(performance.now() - began).toBeLessThan(60_000);
+}
+
 /** A run that has printed, and its container. */
 async function printed({ start, instance }: Fallible, request: Partial<RunRequest> = {}) {
   const { engine } = await start();
@@ -105,6 +117,8 @@ const oneReady = ({ engine }: TestEngine) =>
 
 const CASES: Readonly<Record<string, (fallible: Fallible) => Promise<void>>> = {
   'create hangs': (it) => endsIn('infrastructure_error', it, 'create', 'hang'),
+  'create hangs, for many at once': (it) => manyEnd(it, '0'),
+  'create hangs, for many who wait for a warm sandbox': (it) => manyEnd(it, '0-1'),
   'attach hangs': (it) => endsIn('infrastructure_error', it, 'attach', 'hang'),
   'start hangs': (it) => endsIn('infrastructure_error', it, 'start', 'hang'),
   'start says it was done': (it) => endsIn('infrastructure_error', it, 'start', 'garbage'),

@@ -44,6 +44,29 @@ test('a member that was killed from outside is never handed out, and is replaced
   await full(engine, 2);
 });
 
+/** Run in a sandbox by an operator: ends every process but PID 1 and itself; which the kernel would take first. */
+const ENDS_OTHERS = `
+import os, signal
+for name in os.listdir("/proc"):
+    if name.isdigit() and int(name) not in (1, os.getpid()):
+        print("killed", open("/proc/%s/oom_score_adj" % name).read().strip())
+        os.kill(int(name), signal.SIGKILL)
+`;
+
+test('a member whose waiting process alone was killed, as the kernel does where memory runs out, is replaced, too', async () => {
+  const instance = `test-${randomUUID()}`;
+  await using engine = await startEngine({ PYEXEC_INSTANCE: instance, PYEXEC_POOL_SIZE: '2' });
+  await full(engine, 2);
+  for (const { Id } of await containersOf(instance)) {
+    const exec = await docker.getContainer(Id).exec({ Cmd: ['python3', '-c', ENDS_OTHERS], AttachStdout: true });
+    const said = await exec.start({ Tty: true });
+    expect((await said.toArray()).join('').trim()).toBe('killed 1000');
+  }
+  await sleep(1_000);
+  for (let turn = 0; turn < 3; turn += 1) expect((await engine.run('print("ok")')).stdout).toBe('ok\n');
+  await full(engine, 2);
+});
+
 test('limits other than the default are applied to a warm member', async () => {
   await using engine = await startEngine({ PYEXEC_POOL_SIZE: '1' });
   await full(engine, 1);
@@ -100,6 +123,46 @@ test('an image built anew under the same name replaces the members made of the o
           () => false,
         ),
     );
+  }
+}, 90_000);
+
+test('an image that is gone takes its members with it and nothing else: the rest is still looked after', async () => {
+  const instance = `test-${randomUUID()}`;
+  const repo = `pyexec/test-${randomUUID().slice(0, 8)}`;
+  const image = `${repo}:latest`;
+  // An image of its own: one that only has another name more is the same to those who wait.
+  const scratch = await docker.createContainer({ Image: 'pyexec/slim:latest', Entrypoint: ['true'] });
+  await scratch.commit({ repo, tag: 'latest', changes: 'LABEL test.gone=1' });
+  await scratch.remove();
+  const removeImage = () =>
+    docker
+      .getImage(image)
+      .remove({ force: true })
+      .then(
+        () => undefined,
+        () => undefined,
+      );
+  try {
+    await using engine = await startEngine({
+      PYEXEC_INSTANCE: instance,
+      PYEXEC_POOL_SIZE: '1',
+      PYEXEC_POOL_MAX_AGE: '10',
+      PYEXEC_POOL_IMAGES: `${image}=1`,
+    });
+    await full(engine, 2);
+    const before = await containersOf(instance);
+    await removeImage();
+    await until(
+      'one is left, and it is another, because the old one is too old',
+      async () => {
+        const now = await containersOf(instance);
+        return now.length === 1 && !before.some(({ Id }) => Id === now[0]?.Id) && (await readyCount(engine)) === 1;
+      },
+      50_000,
+    );
+    expect((await engine.run('print("ok")')).stdout).toBe('ok\n');
+  } finally {
+    await removeImage();
   }
 }, 90_000);
 

@@ -1,7 +1,10 @@
 /** What the pool settings mean, and what they cannot mean. */
 import { describe, expect, test } from 'vitest';
-import { poolWishes } from '../../../src/composition/pool-targets.ts';
+import { poolWishes, targetsOf } from '../../../src/composition/pool-targets.ts';
 import { ConfigError, parseConfig } from '../../../src/config/config.ts';
+
+import { ServiceError } from '../../../src/domain/errors.ts';
+import type { SandboxShape } from '../../../src/domain/plan.ts';
 
 const wishes = (settings: Record<string, string>) =>
   poolWishes(parseConfig({ PYEXEC_DEFAULT_IMAGE: 'base', ...settings }));
@@ -59,5 +62,28 @@ describe('modules', () => {
     `a=${Array.from({ length: 17 }, (_, index) => `m${String(index)}`).join('+')}:1`,
   ])('%s is refused', (text) => {
     expect(() => wishes({ PYEXEC_POOL_PREIMPORTS: text })).toThrow(/^PYEXEC_POOL_PREIMPORTS: /);
+  });
+});
+
+describe('what is kept while an image is gone', () => {
+  const gone = (code: 'image_unavailable' | 'sandbox_unavailable') => (wish: { image: string }) =>
+    wish.image === 'b'
+      ? Promise.reject(new ServiceError(code, 'no'))
+      : Promise.resolve({ image: wish.image } as SandboxShape);
+  const all = wishes({ PYEXEC_POOL_SIZE: '1', PYEXEC_POOL_IMAGES: 'b=2,c=3' });
+
+  test('the others, as far as that is wanted', async () => {
+    const missing: ServiceError[] = [];
+    const targets = await targetsOf(all, gone('image_unavailable'), (error) => missing.push(error));
+    expect(targets.map(({ shape, min }) => [shape.image, min])).toEqual([
+      ['base', 1],
+      ['c', 3],
+    ]);
+    expect(missing).toHaveLength(1);
+  });
+
+  test('nothing is decided otherwise', async () => {
+    await expect(targetsOf(all, gone('image_unavailable'))).rejects.toThrow('no');
+    await expect(targetsOf(all, gone('sandbox_unavailable'), () => undefined)).rejects.toThrow('no');
   });
 });

@@ -377,6 +377,52 @@ describe('failing starts', () => {
     expect(starter.pending).toHaveLength(1);
   });
 
+  test('of one shape do not hold up another', async () => {
+    const starter = new Starter();
+    const pool = starter.pool({ concurrentStarts: 1 });
+    const other = { ...SHAPE, imageId: 'sha256:b' };
+    pool.setTargets([
+      { shape: SHAPE, ...fixed(1) },
+      { shape: other, ...fixed(2) },
+    ]);
+    for (let turn = 0; turn < 10; turn += 1) {
+      for (const start of starter.pending.splice(0)) {
+        if (start.shape.imageId === SHAPE.imageId) start.fail(new Error('its image is gone'));
+        else start.succeed();
+      }
+      await flush();
+    }
+    expect(pool.shelves.map(({ ready }) => ready)).toEqual([0, 2]);
+  });
+
+  test('that took long, while none succeeded, are heard by all who waited as long', async () => {
+    const starter = new Starter();
+    const pool = starter.pool({ concurrentStarts: 1 });
+    pool.setTargets([{ shape: SHAPE, ...fixed(1) }]);
+    const early = [1, 2, 3].map(() => pool.take(SHAPE, never));
+    const told = Promise.allSettled(early);
+    await vi.advanceTimersByTimeAsync(20_000);
+    const late = pool.take(SHAPE, never);
+    starter.pending.shift()?.fail(new Error('no answer'));
+    expect((await told).map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
+    await starter.settle();
+    await expect(late).resolves.toBeDefined();
+  });
+
+  test('that took long are heard by one alone where others succeed', async () => {
+    const starter = new Starter();
+    const pool = starter.pool({ concurrentStarts: 2 });
+    pool.setTargets([{ shape: SHAPE, ...fixed(1) }]);
+    const [first, second, third] = [1, 2, 3].map(() => pool.take(SHAPE, never));
+    await vi.advanceTimersByTimeAsync(20_000);
+    starter.pending.pop()?.succeed();
+    await expect(first).resolves.toBeDefined();
+    starter.pending.shift()?.fail(new Error('no answer'));
+    await expect(second).rejects.toThrow('no answer');
+    await starter.settle();
+    await expect(third).resolves.toBeDefined();
+  });
+
   test('a run does not wait for the pause to end', async () => {
     const starter = new Starter();
     const pool = starter.pool({ concurrentStarts: 1 });
