@@ -352,11 +352,13 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
 }
 
 /** What callers are recognised by; the engine is closed when it cannot be opened. */
-async function openIdentityOr(closeEngine: () => Promise<void>, config: Config, logger: Logger): Promise<Identity> {
+async function openIdentityFor(engine: Engine, config: Config, logger: Logger): Promise<Identity> {
   try {
-    return await openIdentity(config, logger);
+    return await openIdentity(config, logger, (isRevoked) => {
+      engine.executions.cancelOfRevoked(isRevoked);
+    });
   } catch (error) {
-    await closeEngine();
+    await engine.close(0);
     throw error;
   }
 }
@@ -368,7 +370,7 @@ async function openIdentityOr(closeEngine: () => Promise<void>, config: Config, 
 export async function buildApp(config: Config, logger: Logger, version: string): Promise<App> {
   checkExposure(config);
   const engine = await buildEngine(config, logger);
-  const identity = await openIdentityOr(() => engine.close(0), config, logger);
+  const identity = await openIdentityFor(engine, config, logger);
   const http = await buildHttpServer(
     {
       executions: engine.executions,

@@ -7,6 +7,7 @@ import { ConfigError, type Config } from '../config/config.ts';
 import type { Caller, Scope } from '../domain/caller.ts';
 import type { Credentials } from '../domain/credentials.ts';
 import type { RateLimitSettings } from '../http/plugins/rate-limits.ts';
+import { keyOfCaller } from '../identity/api-keys.ts';
 import { proxyReader } from '../identity/proxy-identity.ts';
 import { recogniser } from '../identity/recognise.ts';
 import { tokenReader } from '../identity/tokens.ts';
@@ -51,13 +52,22 @@ export function rateLimitsOf(config: Config): RateLimitSettings {
   };
 }
 
+/** A key that is revoked is noticed this soon where runs of it are in progress. */
+const REVOKED_AFTER_MS = 1_000;
+
+/** Is given, every so often, the way to tell whether a caller was revoked. */
+type EndRevoked = (isRevoked: (callerId: string) => boolean) => void;
+
 export interface Identity {
   readonly identify: (credentials: Credentials) => Promise<Caller>;
   close(): void;
 }
 
-/** Opens what callers are recognised by. @throws {ConfigError} when it cannot be opened. */
-export async function openIdentity(config: Config, logger: Logger): Promise<Identity> {
+/**
+ * Opens what callers are recognised by.
+ * @throws {ConfigError} when it cannot be opened.
+ */
+export async function openIdentity(config: Config, logger: Logger, endRevoked: EndRevoked): Promise<Identity> {
   const ways = config.PYEXEC_AUTH;
   if (ways.includes('none') && !LOOPBACK.test(config.PYEXEC_HOST)) {
     logger.warn(
@@ -68,6 +78,15 @@ export async function openIdentity(config: Config, logger: Logger): Promise<Iden
   const token = ways.includes('jwt') ? await openTokens(config) : undefined;
   const proxy = ways.includes('proxy') ? openProxies(config) : undefined;
   const keys = ways.includes('keys') ? openKeys(config) : undefined;
+  const watch =
+    keys &&
+    setInterval(() => {
+      try {
+        endRevoked((callerId) => keys.isRevoked(keyOfCaller(callerId) ?? ''));
+      } catch (error) {
+        logger.error({ err: error }, 'it cannot be read which keys were revoked; it is tried again');
+      }
+    }, REVOKED_AFTER_MS).unref();
   return {
     identify: recogniser({
       ...(keys ? { keys: (hash) => keys.find(hash) } : {}),
@@ -75,6 +94,7 @@ export async function openIdentity(config: Config, logger: Logger): Promise<Iden
       ...(proxy ? { proxy } : {}),
     }),
     close: () => {
+      clearInterval(watch);
       keys?.close();
     },
   };

@@ -15,7 +15,14 @@ export type Outcome =
   | { readonly kind: 'interrupted'; readonly reason: string }
   | { readonly kind: 'infrastructure_error'; readonly code: string; readonly detail: string };
 
-export type CancelReason = 'requested' | 'client_disconnected' | 'shutdown';
+export type CancelReason = 'requested' | 'client_disconnected' | 'key_revoked' | 'shutdown';
+
+const CANCELLED_BECAUSE: Readonly<Record<CancelReason, string>> = {
+  requested: 'cancelled by request',
+  client_disconnected: 'cancelled because the client went away',
+  key_revoked: 'cancelled because the key of its caller was revoked',
+  shutdown: 'cancelled because the service is shutting down',
+};
 
 /** What the run used, read inside its container after its last process ended. */
 export interface Usage {
@@ -79,11 +86,7 @@ export function errorSentenceOf(outcome: Outcome): string | undefined {
     case 'output_limit':
       return `output limit of ${String(outcome.limit_bytes)} bytes exceeded`;
     case 'cancelled':
-      return outcome.reason === 'requested'
-        ? 'cancelled by request'
-        : outcome.reason === 'client_disconnected'
-          ? 'cancelled because the client went away'
-          : 'cancelled because the service is shutting down';
+      return CANCELLED_BECAUSE[outcome.reason];
     case 'queue_timeout':
       return `not started: no place to run within ${formatSeconds(outcome.limit_ms)}`;
     case 'interrupted':

@@ -400,6 +400,13 @@ export class Executions {
     return ended;
   }
 
+  /** Ends the runs, also those that wait, of callers who are no more. */
+  cancelOfRevoked(isRevoked: (callerId: string) => boolean): void {
+    const owners = new Set([...this.#active.values()].map(({ ownerId }) => ownerId));
+    const revoked = new Set([...owners].filter(isRevoked));
+    for (const record of this.#active.values()) if (revoked.has(record.ownerId)) record.cancel('key_revoked');
+  }
+
   /**
    * Refuses new work, lets runs finish for `graceMs`, then cancels the rest.
    * Resolves when every execution has ended.

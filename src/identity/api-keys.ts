@@ -15,6 +15,13 @@ import { hashOfKey, isKey } from './key-format.ts';
 /** Finds what is kept under a hash. */
 export type KeyLookup = (hash: Uint8Array) => { readonly key: ApiKey; readonly secret: KeySecret } | undefined;
 
+const CALLER_PREFIX = 'key:';
+
+/** The id of the key that is this caller; undefined where it is none. */
+export function keyOfCaller(callerId: string): string | undefined {
+  return callerId.startsWith(CALLER_PREFIX) ? callerId.slice(CALLER_PREFIX.length) : undefined;
+}
+
 /**
  * The caller `token` stands for.
  * @param nowMs wall clock.
@@ -34,7 +41,7 @@ export function callerOfKey(token: string, lookup: KeyLookup, nowMs: number): Ca
   if (key.revokedAtMs !== undefined) throw new NotRecognised('revoked');
   if (secret.expiresAtMs !== undefined && secret.expiresAtMs <= nowMs) throw new NotRecognised('expired');
   return {
-    id: `key:${key.id}`,
+    id: CALLER_PREFIX + key.id,
     scopes: new Set(key.scopes),
     ...(key.maxima ? { maxima: key.maxima } : {}),
     ...(key.images ? { images: key.images } : {}),

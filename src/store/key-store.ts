@@ -88,6 +88,12 @@ export class KeyStore {
     return key && { key: keyOf(key), secret: secretOf(secret) };
   }
 
+  /** Whether the key of this id was revoked. One that nobody knows was not. */
+  isRevoked(id: string): boolean {
+    const row = this.#keyById.get(id);
+    return row !== undefined && row['revoked_at_ms'] !== null;
+  }
+
   /** Every key, also those revoked, with its secrets; the oldest first. */
   list(): readonly { readonly key: ApiKey; readonly secrets: readonly KeySecret[] }[] {
     const secrets = this.#database.prepare('SELECT * FROM secrets WHERE key_id = ? ORDER BY created_at_ms');

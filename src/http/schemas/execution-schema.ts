@@ -25,7 +25,7 @@ const outcomeSchema = z
     z.looseObject({ kind: z.literal('output_limit'), limit_bytes: count }),
     z.looseObject({
       kind: z.literal('cancelled'),
-      reason: z.enum(['requested', 'client_disconnected', 'shutdown']),
+      reason: z.enum(['requested', 'client_disconnected', 'key_revoked', 'shutdown']),
     }),
     z.looseObject({ kind: z.literal('queue_timeout'), limit_ms: count }),
     z.looseObject({ kind: z.literal('interrupted'), reason: z.string() }),

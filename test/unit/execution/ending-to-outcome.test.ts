@@ -88,6 +88,7 @@ test.each<[Outcome, number, string, string | undefined]>([
   [{ kind: 'output_limit', limit_bytes: 10 }, 137, 'failed', 'output limit of 10 bytes exceeded'],
   [{ kind: 'cancelled', reason: 'requested' }, 137, 'killed', 'cancelled by request'],
   [{ kind: 'cancelled', reason: 'client_disconnected' }, 137, 'killed', 'cancelled because the client went away'],
+  [{ kind: 'cancelled', reason: 'key_revoked' }, 137, 'killed', 'cancelled because the key of its caller was revoked'],
   [{ kind: 'cancelled', reason: 'shutdown' }, 137, 'killed', 'cancelled because the service is shutting down'],
   [{ kind: 'interrupted', reason: 'restart' }, -1, 'failed', 'interrupted: restart'],
   [{ kind: 'infrastructure_error', code: 'internal', detail: 'It broke.' }, -1, 'failed', 'It broke.'],
