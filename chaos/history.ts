@@ -9,6 +9,8 @@ import { FOREIGN, type Job } from './programs.ts';
 
 export interface Seen {
   readonly status: string;
+  /** Absent: its program never began. */
+  readonly started_at?: string;
   readonly exit_code?: number;
   readonly outcome?: { readonly kind: string };
   readonly stdout?: string;
@@ -95,18 +97,29 @@ export class History {
     }
   }
 
-  /** After the last fault: everything that was accepted has ended, and each key ran once unless it was interrupted. */
+  /**
+   * After the last fault: everything that was accepted has ended, and each key ran once, unless it was interrupted or
+   * failed on our side before its program began.
+   */
   check(): void {
     for (const { id, job, ended } of this.accepted.values()) {
       if (!ended) this.violated('I1', `${id} (${job.name}) was accepted and has no end`);
     }
     for (const [key, { ids }] of this.#byKey) {
-      const ran = [...ids].filter((id) => this.accepted.get(id)?.ended?.outcome?.kind !== 'interrupted');
-      if (ran.length > 1) this.violated('I3', `${key} stands for ${ran.join(', ')}`);
+      const ends = [...ids].map((id) => this.accepted.get(id)).filter((accepted) => accepted !== undefined);
+      const ran = ends.filter(({ ended }) => !mayRunAgain(ended));
+      if (ran.length > 1) {
+        this.violated('I3', `${key} stands for ${ran.map(({ id, ended }) => `${id} (${brief(ended)})`).join(', ')}`);
+      }
     }
   }
 }
 
-function brief({ status, outcome, exit_code }: Seen): string {
-  return `${status} ${JSON.stringify(outcome)} ${String(exit_code)}`;
+function mayRunAgain(ended: Seen | undefined): boolean {
+  const kind = ended?.outcome?.kind;
+  return kind === 'interrupted' || (kind === 'infrastructure_error' && ended?.started_at === undefined);
+}
+
+function brief(seen: Seen | undefined): string {
+  return seen ? `${seen.status} ${JSON.stringify(seen.outcome)} ${String(seen.exit_code)}` : 'no end';
 }

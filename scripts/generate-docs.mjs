@@ -199,7 +199,7 @@ const ADVICE = {
   storage_full:
     'The disk of the service is full. Try later, and tell the operator (`PYEXEC_SPOOL_DIR`, `PYEXEC_STATE_DIR`).',
   storage_unavailable:
-    'The records of executions cannot be written. Try later, and tell the operator (`PYEXEC_STATE_DIR`).',
+    'Records of executions, output or projects cannot be written. Try later, and tell the operator (`PYEXEC_STATE_DIR`, `PYEXEC_SPOOL_DIR`, the limit of open files).',
   image_unavailable:
     'The image may be run but is not on the machine. The operator has to put it there; nothing is pulled.',
   index_unreachable:

@@ -175,5 +175,5 @@ function rethrow(error: NodeJS.ErrnoException): never {
   if (NO_SPACE.has(error.code ?? '')) {
     throw new ServiceError('storage_full', 'There is no room to store the project.', { cause: error });
   }
-  throw new ServiceError('internal', 'The project could not be stored.', { cause: error });
+  throw new ServiceError('storage_unavailable', 'The project could not be stored.', { cause: error });
 }

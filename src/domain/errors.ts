@@ -101,7 +101,7 @@ export const ERRORS = {
   shutting_down: { status: 503, title: 'The service is shutting down', retryable: true },
   overloaded: { status: 503, title: 'The service is overloaded', retryable: true },
   storage_full: { status: 507, title: 'There is no disk space left', retryable: true },
-  storage_unavailable: { status: 503, title: 'Executions cannot be recorded', retryable: true },
+  storage_unavailable: { status: 503, title: 'The storage of the service fails', retryable: true },
   image_unavailable: { status: 503, title: 'The image is not on this machine', retryable: true },
   index_unreachable: { status: 503, title: 'The package index does not answer', retryable: true },
   installation_timeout: { status: 503, title: 'The packages could not be installed in time', retryable: true },

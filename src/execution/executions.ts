@@ -230,6 +230,7 @@ export class Executions {
         this.#options.webhooks?.withdraw(record.id);
         throw error;
       }
+      early?.sandbox.release();
       record.waits(slot.queue);
       this.#options.observe({ kind: 'accepted', id: record.id, plan, projectBytes: project.contentBytes });
       void this.#run(record, project, slot, packages, analysis, hold, early);

@@ -162,5 +162,5 @@ function asServiceError(error: unknown): ServiceError {
   if (NO_SPACE.has((error as NodeJS.ErrnoException).code ?? '')) {
     return new ServiceError('storage_full', 'There is no disk space to keep the output.', { cause: error });
   }
-  return new ServiceError('internal', 'The output could not be kept.', { cause: error });
+  return new ServiceError('storage_unavailable', 'The output could not be kept.', { cause: error });
 }

@@ -120,6 +120,9 @@ export class Sandbox {
   #diagnostics = '';
   #spent = false;
   #loading: Promise<void> | undefined;
+  /** Whether all of the plan, the project and stdin has been given to the socket. */
+  #isSent = false;
+  #isReleased = false;
   #onFirstWrite: () => void = () => undefined;
 
   private constructor(containerId: string, shape: SandboxShape, daemon: DockerDaemon, socket: Duplex) {
@@ -236,6 +239,16 @@ export class Sandbox {
     await Promise.race([begun, this.#loading.catch(() => undefined)]);
   }
 
+  /**
+   * Has the program begin: it is recorded that it does. Does nothing while not all of it was sent; `run` waits for that
+   * and does it then.
+   */
+  release(): void {
+    if (!this.#isSent || this.#isReleased || this.#ended) return;
+    this.#isReleased = true;
+    void this.#write(encodeFrame(FRAME.RELEASE));
+  }
+
   /** Gives up a sandbox that was loaded and is not to run: resolves when its project is not read any more. */
   async abandon(): Promise<void> {
     this.#end(undefined);
@@ -283,7 +296,7 @@ export class Sandbox {
       ending.catch(() => undefined);
       if (!this.#loading) void this.load(plan, project, signal);
       await this.#loading;
-      if (!this.#ended && !signal.aborted) await this.#write(encodeFrame(FRAME.RELEASE));
+      if (!signal.aborted) this.release();
       const report = await ending;
       if (report) return { kind: 'reported', report };
       if (signal.aborted) hostCause ??= 'cancelled';
@@ -348,7 +361,10 @@ export class Sandbox {
         return part.length;
       });
     }
-    if (!isOver()) await writer.flush();
+    if (isOver()) return;
+    const flushed = writer.flush();
+    this.#isSent = true;
+    await flushed;
   }
 
   /** Passes frames on until the exit frame; undefined when the container fell silent before it. */

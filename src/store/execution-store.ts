@@ -68,6 +68,7 @@ export class ExecutionStore {
     this.#doneCount = count;
     this.#doneBytes = bytes;
     this.#reserve.fill();
+    this.#connection().database.lengthenLog();
   }
 
   /** Executions that can be fetched and have ended. */

@@ -72,13 +72,25 @@ def never_wait(process):
         os.set_blocking(descriptor, False)
 
 
-def own_pages():
+def may_ask_for_pages():
+    with mmap.mmap(-1, mmap.PAGESIZE) as page:
+        try:
+            page.madvise(MADV_POPULATE_WRITE)
+        except OSError as refusal:
+            return refusal.errno != EINVAL
+    return True
+
+
+def own_pages(only_where_it_takes_long=False):
     """Has the pages that a fork shares copied now, while nobody waits, rather than when they are first written to.
 
     Not those of large mappings: libraries reserve memory they may never touch. Kernels
     before 5.14 and gVisor cannot be asked; there one byte of each page is written as it is,
-    which nobody else may do at the same time.
+    which nobody else may do at the same time. It takes long there; elsewhere, each page that is copied in vain costs when
+    the process ends.
     """
+    if only_where_it_takes_long and may_ask_for_pages():
+        return
     try:
         with open("/proc/self/maps") as file:
             lines = [line.split(None, 2)[:2] for line in file.read().splitlines()]

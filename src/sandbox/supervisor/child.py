@@ -70,6 +70,8 @@ class Child:
         self.go_read, self.go = socket_pair()
         # Shared with the child, so that the program finds no descriptor it did not open.
         self.notes = mmap.mmap(-1, NOTE_BYTES)
+        # What was freed and is not given back, the child would have to give back when it ends.
+        LIBC.malloc_trim(0)
         self.pid = os.fork()
         if self.pid:
             for descriptor in (self.stdin_read, self.stdout_write, self.stderr_write, self.go_read):
@@ -86,7 +88,7 @@ class Child:
             self.become_interactive()
             self.exercise()
             self.set_aside()
-            own_pages()
+            own_pages(only_where_it_takes_long=True)
             self.tell_ready(problem)
         except BaseException as problem:
             self.fail(problem)
@@ -235,8 +237,10 @@ class Child:
             if self.hear(1) == b"S":
                 self.fork_for_inputs()
                 self.hear(1)
-            length = int.from_bytes(self.hear(4), "big")
-            return self.prepare(marshal.loads(self.hear(length)))
+            program = self.hear_value()
+            self.become_program(program)
+            program.update(self.hear_value())
+            return self.prepare(program)
         except BaseException as problem:
             self.fail(problem)
 
@@ -383,17 +387,32 @@ class Child:
         heard, self.told = self.told[:size], self.told[size:]
         return heard
 
+    def hear_value(self):
+        length = int.from_bytes(self.hear(4), "big")
+        return marshal.loads(self.hear(length))
+
     def wait_for_go(self):
         """Waits until the program may begin; then nothing connects this process to PID 1 but the program's pipes."""
         self.hear(1)
         os.closerange(GO_DESCRIPTOR, GO_DESCRIPTOR + 3)
 
-    def prepare(self, program):
+    def become_program(self, program):
+        """All that needs no file of the project, which PID 1 unpacks meanwhile."""
         os.dup2(GO_DESCRIPTOR + 1, 0)
         # By the child itself: the filter lets no process set the limits of another one, PID 1 among them.
         for which, limits in program["rlimits"]:
             if self.limits.get(which) != limits:
                 resource.setrlimit(which, limits)
+        if program["fresh"] or self.terminal is None:
+            return
+        os.environ.clear()
+        os.environ.update(program["environment"])
+        if "TZ" in program["environment"]:
+            time.tzset()
+        self.program_pid = os.getpid()
+        self.show_in_proc(program)
+
+    def prepare(self, program):
         entry = program["entry"]
         absolute = os.path.join(WORK, entry)
         folder = os.path.dirname(os.path.realpath(absolute) if program["has_links"] else absolute)
@@ -411,11 +430,6 @@ class Child:
                 self.notes[UNSEEN_NOTE] = UNSEEN
             self.wait_for_go()
             os.execve(program["command"][0], program["command"][1:], program["environment"])
-        os.environ.clear()
-        os.environ.update(program["environment"])
-        if "TZ" in program["environment"]:
-            time.tzset()
-        self.program_pid = os.getpid()
         self.script_path = absolute if is_script else None
         if is_script:
             begin = self.script(absolute)
@@ -425,7 +439,6 @@ class Child:
             sys.path[0] = folder
         else:
             begin = self.second_main.prepare(program, self.note_exception)
-        self.show_in_proc(program)
         if self.interactive_hook is None:
             del sys.__interactivehook__
         else:

@@ -38,8 +38,8 @@ F_SETPIPE_SZ = 1031
 PIPE_CAPACITY_BYTES = 262144
 
 
-def program_of(plan, environment, unpacker):
-    """What the child is told."""
+def program_of(plan, environment):
+    """What the child is told before its files are there."""
     entry = plan["entry"]
     args = plan["args"]
     if entry["kind"] == "module":
@@ -52,7 +52,6 @@ def program_of(plan, environment, unpacker):
         or CHILD.preimports.were_other(plan["environment"])
         or any(name.startswith(("PYTHON", "LC_", "LANG", "MALLOC_", "GLIBC_")) for name in plan["environment"])
     )
-    path = entry.get("path", "")
     arguments = [os.fsencode(argument) for argument in args]
     command = [os.fsencode(sys.executable), b"python3"] + command + arguments
     if plan["commandChain"]:
@@ -61,17 +60,24 @@ def program_of(plan, environment, unpacker):
     return {
         # A new interpreter instead of the fork; the child may have reasons of its own.
         "fresh": bool(fresh),
-        # Not a module, a folder, or nothing at all. It may still be an archive.
-        "is_script": path.endswith(".py")
-        and bool(unpacker.known.get(os.fsencode(path)) or os.path.isfile(os.path.join(WORK, path))),
         "command": command,
-        "entry": path,
+        "entry": entry.get("path", ""),
         "module": entry.get("name", ""),
-        "has_links": unpacker.has_links,
         "args": args,
         "environment": environment,
         "last_value": plan["wantsLastValue"],
         "displays": plan["displays"] is not None,
+    }
+
+
+def files_of(plan, unpacker):
+    """What it is told once they are."""
+    path = plan["entry"].get("path", "")
+    return {
+        # Not a module, a folder, or nothing at all. It may still be an archive.
+        "is_script": path.endswith(".py")
+        and bool(unpacker.known.get(os.fsencode(path)) or os.path.isfile(os.path.join(WORK, path))),
+        "has_links": unpacker.has_links,
     }
 
 
@@ -91,7 +97,7 @@ class Run:
         self.inputs = []
         self.archive = bytearray()
         self.damage = None
-        self.is_told = False
+        self.is_told = self.is_told_of_files = False
         self.stdin_open = False
         self.total_bytes = None
         self.is_anything_alive = True
@@ -111,6 +117,8 @@ class Run:
                 if kind == FRAME_TYPES["RUN"]:
                     self.plan = json.loads(payload)
                     self.unpacker.remembers = self.plan["artifacts"] is not None
+                    if not self.plan["inputs"]:
+                        self.tell()
                 elif kind == FRAME_TYPES["ARCHIVE"]:
                     self.unpacker.feed(payload)
                     if self.plan["inputs"]:
@@ -131,9 +139,9 @@ class Run:
                     self.host.flush(time.monotonic() + REAP_GRACE_S)
                 else:
                     raise Refused("sandbox_failed", "unexpected frame %d before the release" % kind)
-            if self.unpacker.done and self.plan and not self.plan["inputs"] and not self.is_told:
+            if self.unpacker.done and self.is_told and not self.is_told_of_files:
                 # While the host records that the run begins, the child does all that comes before the first line.
-                self.tell()
+                self.tell_of_files()
             if self.host.closed and not released:
                 os._exit(0)
         self.unpacker.finish()
@@ -159,8 +167,16 @@ class Run:
         """Tells the waiting process what to run. It makes itself ready, and begins at `go`."""
         self.is_told = True
         self.displays.begin(self, self.plan["displays"])
-        program = marshal.dumps(dict(program_of(self.plan, self.environment(), self.unpacker), rlimits=self.rlimits()))
-        view = memoryview(b"P" + struct.pack(">I", len(program)) + program)
+        self.say(b"P", dict(program_of(self.plan, self.environment()), rlimits=self.rlimits()))
+
+    def tell_of_files(self):
+        """Tells it what the files are, which are there."""
+        self.is_told_of_files = True
+        self.say(b"", files_of(self.plan, self.unpacker))
+
+    def say(self, what, value):
+        value = marshal.dumps(value)
+        view = memoryview(what + struct.pack(">I", len(value)) + value)
         while view:
             view = view[os.write(self.process.go, view) :]
 
@@ -168,6 +184,8 @@ class Run:
         """Has the program begin."""
         if not self.is_told:
             self.tell()
+        if not self.is_told_of_files:
+            self.tell_of_files()
         os.write(self.process.go, b"G")
         os.close(self.process.go)
 
@@ -178,7 +196,7 @@ class Run:
         limits["output_bytes"] = min(limits["output_bytes"], max(1, output_bytes))
         self.plan = dict(self.plan, args=args, limits=limits)
         self.process, self.status, self.stdin = process, None, stdin
-        self.is_told = False
+        self.is_told = self.is_told_of_files = False
         self.cause = None
 
     def read_what_is_there(self):

@@ -68,10 +68,10 @@ describe('a full disk', () => {
     });
   });
 
-  it('of another kind is internal', async () => {
+  it('of another kind is a failure of the storage', async () => {
     Object.assign(disk, { room: 1000, code: 'EIO' });
     const reading = readProject(chunked(large, 65_536), { gzip: false, limits, spoolDirectory: spoolDirectory() });
-    await expect(reading).rejects.toMatchObject({ code: 'internal' });
+    await expect(reading).rejects.toMatchObject({ code: 'storage_unavailable' });
   });
 
   it('that writes less than asked loses nothing', async () => {

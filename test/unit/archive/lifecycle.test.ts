@@ -215,7 +215,7 @@ describe('an error', () => {
     const missing = join(spoolDirectory(), 'missing');
     const reading = readProject(chunked(large, 65_536), { gzip: false, limits, spoolDirectory: missing });
     await expect(within(reading)).rejects.toMatchObject({
-      code: 'internal',
+      code: 'storage_unavailable',
       message: expect.not.stringContaining(missing) as string,
     });
   });

@@ -252,14 +252,14 @@ test('a disk that fails is told to who writes, and takes nothing that was said',
   const written = (async () => {
     for (let index = 0; index < 1000; index += 1) await log.output('stdout', Buffer.alloc(10 * KIB, 'x'));
   })();
-  await expect(written).rejects.toMatchObject({ code: 'internal' });
-  await expect(log.written()).rejects.toMatchObject({ code: 'internal' });
+  await expect(written).rejects.toMatchObject({ code: 'storage_unavailable' });
+  await expect(log.written()).rejects.toMatchObject({ code: 'storage_unavailable' });
   const { lastSeq } = log;
   log.append({ ...RESULT, type: 'error', code: 'internal', detail: '' });
   const events = await all(log.follow(0, never));
   expect(events).toHaveLength(lastSeq + 1);
   expect(events.at(-1)?.type).toBe('error');
-  await expect(log.settle()).rejects.toMatchObject({ code: 'internal' });
+  await expect(log.settle()).rejects.toMatchObject({ code: 'storage_unavailable' });
   expect(await all(log.follow(0, never))).toEqual(events);
   await log.release(true);
 });
