@@ -82,6 +82,45 @@ describe('after SIGTERM', () => {
 });
 
 describe('F02, F03: after kill -9', () => {
+  test('an analysis that was under way is interrupted, and one that was over is as it was', async () => {
+    let service = await ServiceProcess.start(settings);
+    const submitted = async (files: Readonly<Record<string, string>>) => {
+      const response = await fetch(`${service.url}/api/v1/exec`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', prefer: 'respond-async' },
+        body: JSON.stringify({ files, analyze: true }),
+      });
+      return ((await response.json()) as { execution_id: string }).execution_id;
+    };
+    const analysisOf = async (id: string) =>
+      (await (await service.get(`/api/v1/executions/${id}`)).json()) as {
+        stdout: string;
+        status: string;
+        analysis?: { status: string };
+      };
+    const whole = await submitted({ 'main.py': 'eval("1")\n' });
+    await until('it has ended', async () => (await analysisOf(whole)).status === 'completed');
+    const before = await analysisOf(whole);
+    expect(before.analysis).toMatchObject({ status: 'complete', counts: { medium: 1 } });
+    // More than can be read before the program says that it has begun.
+    const many = Object.fromEntries(
+      Array.from({ length: 40 }, (_, at) => [`${String(at)}.py`, 'eval(x)\n'.repeat(9_000)]),
+    );
+    const half = await submitted({ 'main.py': 'print("begun", flush=True); import time; time.sleep(60)', ...many });
+    await until('it has begun', async () => (await analysisOf(half)).stdout === 'begun\n');
+    expect((await analysisOf(half)).analysis).toEqual({ status: 'pending' });
+    service = await restart(service, 'SIGKILL');
+    await using _ = service;
+    const after = await analysisOf(half);
+    expect(after).toMatchObject({ status: 'failed', outcome: { kind: 'interrupted' } });
+    expect(after.analysis).toEqual({ status: 'interrupted' });
+    // The last event says so as well.
+    const [terminal] = (await events(service, half)).slice(-1);
+    expect(terminal).toMatchObject({ type: 'error', code: 'interrupted', analysis: { status: 'interrupted' } });
+    expect(await analysisOf(whole)).toEqual(before);
+    await untilGone(settings['PYEXEC_INSTANCE'] ?? '');
+  });
+
   test('what ran is interrupted, with the output that was saved, and its reader learns it once', async () => {
     let service = await ServiceProcess.start({ ...settings, PYEXEC_MAX_CONCURRENT: '1' });
     const running = await service.submit('import time; print("begun", flush=True); time.sleep(60)');
