@@ -296,13 +296,21 @@ async function displays(): Promise<void> {
 
 async function packages(): Promise<void> {
   say('packages ...');
-  const { first, next, plain } = await packageSamples(isQuick ? 3 : 5, Math.ceil(WARM_SAMPLES / 2));
+  const { first, next, plain, checked } = await packageSamples(isQuick ? 3 : 5, Math.ceil(WARM_SAMPLES / 2));
   figures['exec, packages, first use'] = summarize(first);
   figures['exec, packages, next use'] = summarize(next);
   figures['exec, no packages'] = summarize(plain);
+  figures['exec, packages, next use, checked'] = summarize(checked.next);
+  figures['exec, no packages, beside it'] = summarize(checked.plain);
   judge(
     'second use of packages p50 / plain warm exec p50',
     p50('exec, packages, next use') / p50('exec, no packages'),
+    '<=',
+    1.05,
+  );
+  judge(
+    'the same, checked for known vulnerabilities',
+    p50('exec, packages, next use, checked') / p50('exec, no packages, beside it'),
     '<=',
     1.05,
   );
