@@ -279,7 +279,11 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
       warmLayers.used(shape);
       return pool.take(shape, signal);
     },
-    takeReady: (shape) => pool.takeReady(shape),
+    takeReady: (shape) => {
+      const lease = pool.takeReady(shape);
+      if (lease) warmLayers.used(shape);
+      return lease;
+    },
     witness: audit,
     observe: (milestone) => {
       observe(milestone);

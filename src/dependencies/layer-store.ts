@@ -196,6 +196,22 @@ export class LayerStore {
   }
 
   /**
+   * The layer for these requirements on this image, where there is one this moment.
+   * @param isWanted asked before it is taken, with `name==version` of everything in it.
+   */
+  found(
+    base: LayerBase,
+    requirements: readonly Requirement[],
+    isWanted: (packages: readonly string[]) => boolean,
+  ): LayerLease | undefined {
+    const started = performance.now();
+    const layer = this.#known(this.#requestOf(base, requirements));
+    if (!layer || !isWanted(layer.packages)) return undefined;
+    this.#options.observe({ kind: 'attached', cached: true, durationMs: performance.now() - started });
+    return this.#lease(layer);
+  }
+
+  /**
    * The layer for these requirements on this image, built if there is none.
    * @param signal aborted: the caller stops waiting; a build others may want goes on.
    * @throws {ServiceError} as the builder does, queue_full, installation_timeout.
@@ -208,12 +224,11 @@ export class LayerStore {
   ): Promise<LayerLease> {
     const started = performance.now();
     const lines = requirements.map(({ line }) => line);
-    const { indexUrl, constraints, observe } = this.#options;
-    const request = digest([FORMAT, base.id, indexUrl, constraints, lines]);
+    const { observe } = this.#options;
+    const request = this.#requestOf(base, requirements);
     // Twice, because a layer may be evicted between the end of its build and its first use.
     for (let attempt = 0; attempt < 2; attempt += 1) {
-      const known = this.#resolved.get(request);
-      const layer = known && known.until > performance.now() ? this.#layers.get(known.key) : undefined;
+      const layer = this.#known(request);
       if (layer) {
         observe({ kind: 'attached', cached: attempt === 0, durationMs: performance.now() - started });
         return this.#lease(layer);
@@ -230,6 +245,17 @@ export class LayerStore {
     this.#closing.abort(new ServiceError('shutting_down', 'The service is shutting down.'));
     await Promise.allSettled([...this.#resolving.values(), ...this.#building.values()]);
     await this.#tidying;
+  }
+
+  #requestOf(base: LayerBase, requirements: readonly Requirement[]): string {
+    const { constraints, indexUrl } = this.#options;
+    return digest([FORMAT, base.id, indexUrl, constraints, requirements.map(({ line }) => line)]);
+  }
+
+  /** What a request came to, as long as that holds. */
+  #known(request: string): Layer | undefined {
+    const known = this.#resolved.get(request);
+    return known && known.until > performance.now() ? this.#layers.get(known.key) : undefined;
   }
 
   #lease(layer: Layer): LayerLease {

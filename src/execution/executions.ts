@@ -44,7 +44,7 @@ import { RecordedExecution } from './recorded-execution.ts';
 import { recordEnd, recordWithoutOutput } from './record-end.ts';
 import { recover } from './recovery.ts';
 import type { AskedAnalysis, RunAnalysis } from './run-analysis.ts';
-import type { AskedPackages, RunPackages } from './run-packages.ts';
+import type { AskedPackages, AttachedPackages, RunPackages } from './run-packages.ts';
 
 /** What an execution goes through, for those who count; see telemetry/. */
 export type ExecutionMilestone =
@@ -209,6 +209,7 @@ export class Executions {
       const hold = caller.id === SERVICE.id ? undefined : this.#options.budgets?.reserve(caller.id, plan.limits);
       let slot: Reservation | undefined;
       let early: Lease | undefined;
+      let attached: AttachedPackages | undefined;
       try {
         slot = this.#options.slots.reserve(record.cancellation, {
           callerId: caller.id,
@@ -218,13 +219,18 @@ export class Executions {
           waitMsMax: plan.queueTimeoutMs,
         });
         if (request.webhook) this.#options.webhooks?.register(record.id, caller.id, request.webhook);
-        if (!packages && slot.queue() === undefined) early = await this.#loadEarly(record, project);
+        if (slot.queue() === undefined) {
+          attached = packages && this.#options.packages?.ready(packages, plan.shape, whoseOf(record));
+          if (attached) record.installed(attached.layer.packages, attached.advisories);
+          if (!packages || attached) early = await this.#loadEarly(record, project, attached?.layer);
+        }
         await this.#accept(record, { id: record.id, caller, plan, project }, early, form, key);
       } catch (error) {
         if (early) {
           await early.sandbox.abandon();
           void early.release();
         }
+        attached?.layer.release();
         slot?.release();
         hold?.settle(NOTHING_USED);
         this.#options.webhooks?.withdraw(record.id);
@@ -233,7 +239,7 @@ export class Executions {
       early?.sandbox.release();
       record.waits(slot.queue);
       this.#options.observe({ kind: 'accepted', id: record.id, plan, projectBytes: project.contentBytes });
-      void this.#run(record, project, slot, packages, analysis, hold, early);
+      void this.#run(record, project, slot, { asked: packages, attached }, analysis, hold, early);
       return record;
     } catch (error) {
       await project.dispose();
@@ -255,8 +261,12 @@ export class Executions {
   }
 
   /** A sandbox that takes the project in while the run is recorded as accepted. Its program does not begin before that. */
-  async #loadEarly({ plan, cancellation }: ExecutionRecord, project: Project): Promise<Lease | undefined> {
-    const lease = this.#options.takeReady?.(plan.shape);
+  async #loadEarly(
+    { plan, cancellation }: ExecutionRecord,
+    project: Project,
+    layer: LayerLease | undefined,
+  ): Promise<Lease | undefined> {
+    const lease = this.#options.takeReady?.(shapeOn(layer, plan.shape));
     await lease?.sandbox.load(plan, project, cancellation);
     return lease;
   }
@@ -429,7 +439,7 @@ export class Executions {
     record: ExecutionRecord,
     project: Project,
     slot: { ready: Promise<void>; release: () => void },
-    packages: AskedPackages | undefined,
+    packages: { readonly asked: AskedPackages | undefined; readonly attached: AttachedPackages | undefined },
     analysis: AskedAnalysis | undefined,
     hold: BudgetHold | undefined,
     early: Lease | undefined,
@@ -450,7 +460,7 @@ export class Executions {
     );
     const acceptedAt = performance.now();
     let lease = early;
-    let layer: LayerLease | undefined;
+    let layer = packages.attached?.layer;
     let analyzing: Promise<AnalysisReport> | undefined;
     let ended: { outcome: Outcome; usage: Usage | undefined };
     let told = {};
@@ -460,16 +470,17 @@ export class Executions {
       await slot.ready;
       const admittedAt = performance.now();
       analyzing = analysis?.finish(record.id, cancellation);
-      const whose = { caller: record.ownerId, executionId: record.id };
-      const attached = packages && (await this.#options.packages?.attach(packages, plan.shape, whose, cancellation));
-      layer = attached?.layer;
-      if (attached) record.installed(attached.layer.packages, attached.advisories);
-      // A layer of nothing is the image itself.
-      const shape =
-        layer && layer.imageId !== plan.shape.imageId
-          ? { ...plan.shape, imageId: layer.imageId, layer: layer.key }
-          : plan.shape;
-      lease ??= await startSandbox(shape, cancellation);
+      if (packages.asked && !packages.attached) {
+        const attached = await this.#options.packages?.attach(
+          packages.asked,
+          plan.shape,
+          whoseOf(record),
+          cancellation,
+        );
+        layer = attached?.layer;
+        if (attached) record.installed(attached.layer.packages, attached.advisories);
+      }
+      lease ??= await startSandbox(shapeOn(layer, plan.shape), cancellation);
       observe({
         kind: 'acquired',
         id: record.id,
@@ -560,4 +571,12 @@ export class Executions {
       },
     };
   }
+}
+
+const whoseOf = ({ id, ownerId }: ExecutionRecord) => ({ caller: ownerId, executionId: id });
+
+/** The shape with a layer in place of its image; a layer of nothing is the image itself. */
+function shapeOn(layer: LayerLease | undefined, shape: SandboxShape): SandboxShape {
+  if (!layer || layer.imageId === shape.imageId) return shape;
+  return { ...shape, imageId: layer.imageId, layer: layer.key };
 }

@@ -79,6 +79,14 @@ function packagesOfImage(labels: Readonly<Record<string, string>>): Readonly<Rec
   }
 }
 
+function baseOf({ present }: AskedPackages, { image, imageId }: SandboxShape): LayerBase {
+  return { id: imageId, reference: image, packages: present };
+}
+
+function allOf({ required, suggested }: AskedPackages): readonly Requirement[] {
+  return suggested.length === 0 ? required : [...required, ...suggested].sort((a, b) => (a.line < b.line ? -1 : 1));
+}
+
 export class RunPackages {
   readonly #options: RunPackagesOptions;
   #waiting = 0;
@@ -113,6 +121,17 @@ export class RunPackages {
     return { required, suggested, present };
   }
 
+  /** What attach would give at once; undefined where something is to be built or asked, or is refused. */
+  ready(asked: AskedPackages, shape: SandboxShape, whose: PackagesFor): AttachedPackages | undefined {
+    const { advisories, layers } = this.#options;
+    let checked: ReturnType<PackageAdvisories['known']>;
+    const layer = layers.found(baseOf(asked, shape), allOf(asked), (packages) => {
+      checked = advisories ? advisories.known(packages, whose) : { report: undefined };
+      return checked !== undefined;
+    });
+    return layer && { layer, advisories: checked?.report };
+  }
+
   /**
    * The layer for a run; undefined when only guesses were wanted and cannot be had.
    * @throws {ServiceError} as LayerStore.prepare and PackageAdvisories.check do, for what was asked for.
@@ -123,14 +142,13 @@ export class RunPackages {
     whose: PackagesFor,
     signal: AbortSignal,
   ): Promise<AttachedPackages | undefined> {
-    const { required, suggested, present } = asked;
-    const base = { id: shape.imageId, reference: shape.image, packages: present };
+    const { required, suggested } = asked;
+    const base = baseOf(asked, shape);
     this.#waiting += 1;
     try {
       if (suggested.length > 0) {
         try {
-          const all = [...required, ...suggested].sort((a, b) => (a.line < b.line ? -1 : 1));
-          return await this.#checked(base, all, whose, signal);
+          return await this.#checked(base, allOf(asked), whose, signal);
         } catch (error) {
           if (!(error instanceof ServiceError) || !FORGIVEN.has(error.code)) throw error;
         }

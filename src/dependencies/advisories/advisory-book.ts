@@ -67,11 +67,16 @@ export class AdvisoryBook {
    * @throws what the source failed with, when there is none.
    */
   async answerFor(packages: readonly string[]): Promise<KeptAnswer> {
+    return this.keptFor(packages) ?? this.#ask(this.#keyOf(packages), packages);
+  }
+
+  /** The same, where nobody has to be waited for. */
+  keptFor(packages: readonly string[]): KeptAnswer | undefined {
     const { ageMsMax, refreshMs } = this.#options;
     const key = this.#keyOf(packages);
     const kept = this.#answers.get(key);
     const age = kept ? ageOf(kept) : Infinity;
-    if (!kept || age > ageMsMax) return this.#ask(key, packages);
+    if (!kept || age > ageMsMax) return undefined;
     this.#answers.delete(key);
     this.#answers.set(key, kept);
     if (age > refreshMs || isPartial(kept)) void this.#ask(key, packages).catch(() => undefined);

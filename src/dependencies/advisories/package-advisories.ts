@@ -81,6 +81,23 @@ export class PackageAdvisories {
     return report;
   }
 
+  /**
+   * What check would give at once; undefined where it would wait, or refuse.
+   * @returns the report in a property, because there is none where there are no packages.
+   */
+  known(
+    packages: readonly string[],
+    whose: Pick<AdvisoryEvent, 'caller' | 'executionId'>,
+  ): { readonly report: AdvisoryReport | undefined } | undefined {
+    if (packages.length === 0) return { report: undefined };
+    const { book, mode, observe } = this.#options;
+    const kept = book.keptFor(packages);
+    const report = kept && this.#told(kept);
+    if (!report || (mode === 'block' && refusalOf(report))) return undefined;
+    observe({ ...whose, report });
+    return { report };
+  }
+
   async #report(packages: readonly string[]): Promise<AdvisoryReport> {
     const { book } = this.#options;
     try {

@@ -203,6 +203,22 @@ describe('where the operator blocks', () => {
     state.remove();
   });
 
+  it('what becomes known refuses the next run, also where a sandbox of its layer is ready', async () => {
+    await using service = await open({ ...block, PYEXEC_ADVISORIES_REFRESH: '0', PYEXEC_POOL_LAYERS: '1' });
+    const { door, post } = service;
+    for (let run = 0; run < 2; run += 1) expect((await post(clean)).body).toMatchObject({ stdout: '1.0\n' });
+    const shapeReady = /pyexec_pool_shape_ready\{shape="[^"]*\+packages"\} [1-9]/;
+    await expect.poll(async () => (await door.request('/metrics')).text, { timeout: 20_000 }).toMatch(shapeReady);
+    service.source.knows(advisory('GHSA-3', 'tqdm', '1.0', '2.0'));
+    // This one is answered from what is kept, and asks beside it.
+    await post(clean);
+    await expect.poll(async () => (await post(clean)).body['code'], { timeout: 10_000 }).toBe('advisory_findings');
+    await expect.poll(async () => (await door.request('/metrics')).text, { timeout: 20_000 }).toMatch(shapeReady);
+    const again = await post({ ...clean, code: `print("${MARK}")` }, { accept: 'application/x-ndjson' });
+    expect(lastEvent(again.text)).toMatchObject({ code: 'advisory_findings' });
+    expect(again.text).not.toContain(MARK);
+  });
+
   it('a guess with a finding is left out, and the program runs without it', async () => {
     await using service = await open(block);
     service.source.knows({ id: 'GHSA-2', affects: { tqdm: ['1.0'] }, document: {} });
