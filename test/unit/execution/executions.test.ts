@@ -5,7 +5,7 @@ import { ANONYMOUS } from '../../../src/domain/caller.ts';
 import { RunSlots } from '../../../src/admission/run-slots.ts';
 import { DEFAULT_ARCHIVE_LIMITS } from '../../../src/archive/archive-limits.ts';
 import { ServiceError } from '../../../src/domain/errors.ts';
-import type { RunRequest } from '../../../src/domain/plan.ts';
+import type { RunRequest, SandboxShape } from '../../../src/domain/plan.ts';
 import type { Project } from '../../../src/domain/project.ts';
 import { Executions, type ExecutionMilestone, type ExecutionsOptions } from '../../../src/execution/executions.ts';
 import type { Lease } from '../../../src/sandbox/cold-start.ts';
@@ -155,6 +155,7 @@ describe('a sandbox that is ready', () => {
     const sandbox = {
       containerId: 'a',
       load: () => Promise.resolve(void told.push(`load ${stateOf() ?? 'unknown'}`)),
+      release: () => void told.push(`begin ${stateOf() ?? 'unknown'}`),
       run: () => {
         told.push(`run ${stateOf() ?? 'unknown'}`);
         return Promise.resolve(reported());
@@ -173,8 +174,59 @@ describe('a sandbox that is ready', () => {
     const submitted = await submit();
     await submitted.ended;
     await turn();
-    expect(told).toEqual(['load unknown', 'run starting', 'release']);
+    expect(told).toEqual(['load unknown', 'begin starting', 'run starting', 'release']);
     expect(counts.disposed).toBe(1);
+  });
+
+  /** Packages that can be attached at once, or have to be built. */
+  function packaged(told: string[], isReady: boolean) {
+    const layer = { key: 'k', imageId: 'sha256:layer', packages: ['a==1'], lost: () => undefined };
+    const attached = () => ({ layer: { ...layer, release: () => told.push('release layer') } });
+    const packages: unknown = {
+      read: () => ({ required: [], suggested: [], present: {} }),
+      ready: () => (isReady ? attached() : undefined),
+      attach: () => Promise.resolve(told.push('attach')).then(attached),
+    };
+    return packages as NonNullable<ExecutionsOptions['packages']>;
+  }
+
+  test.each([
+    ['is loaded for packages that are there, on their layer', true],
+    ['is not taken for packages that have to be had first', false],
+  ])('%s', async (_name, isReady) => {
+    const told: string[] = [];
+    const images: string[] = [];
+    const taken = (shape: SandboxShape) => {
+      images.push(shape.imageId);
+      return ready(told, () => store.unfinished(1)[0]?.state);
+    };
+    const { submit, store } = setup(untilAborted, {
+      packages: packaged(told, isReady),
+      takeReady: taken,
+      startSandbox: (shape) => Promise.resolve(taken(shape)),
+    });
+    const submitted = await submit();
+    expect(submitted.result().packages).toEqual(isReady ? ['a==1'] : undefined);
+    await submitted.ended;
+    await turn();
+    const early = ['load unknown', 'begin starting', 'run starting', 'release', 'release layer'];
+    expect(told).toEqual(isReady ? early : ['attach', 'run starting', 'release', 'release layer']);
+    expect(images).toEqual(['sha256:layer']);
+    expect(submitted.result().packages).toEqual(['a==1']);
+  });
+
+  test('and the layer of its packages are given up when the run is not accepted', async () => {
+    const told: string[] = [];
+    const { submit } = setup(untilAborted, {
+      packages: packaged(told, true),
+      takeReady: () => ready(told, () => undefined),
+      witness: {
+        accepting: () => Promise.reject(new ServiceError('audit_unavailable', 'No.')),
+        withdrawn: () => undefined,
+      },
+    });
+    await expect(submit()).rejects.toMatchObject({ code: 'audit_unavailable' });
+    expect(told).toEqual(['load unknown', 'abandon', 'release', 'release layer']);
   });
 
   test('is given up when the run is not accepted', async () => {
