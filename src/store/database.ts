@@ -98,7 +98,12 @@ export class Database {
       for (let page = 0; page < LOG_PAGES; page += 1) this.#handle.exec(`PRAGMA user_version = ${version}`);
       this.#handle.exec('PRAGMA synchronous = FULL; PRAGMA wal_checkpoint(RESTART)');
     } catch {
-      // What is wrong with the disk, whoever writes next is told.
+      // What is wrong with the disk, whoever writes next is told; and what room there is, is theirs.
+      try {
+        this.#handle.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+      } catch {
+        // It stays as long as it is.
+      }
     } finally {
       this.#handle.exec(`PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = ${String(LOG_PAGES)}`);
       this.#durability = 'FULL';

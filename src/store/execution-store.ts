@@ -67,8 +67,8 @@ export class ExecutionStore {
     const { count, bytes } = this.#connection().statements.sums();
     this.#doneCount = count;
     this.#doneBytes = bytes;
-    this.#reserve.fill();
-    this.#connection().database.lengthenLog();
+    // Where there was no room for the one there is none for the other: what is left is for those who open after this.
+    if (this.#reserve.fill()) this.#connection().database.lengthenLog();
   }
 
   /** Executions that can be fetched and have ended. */

@@ -1,6 +1,6 @@
 /** F17 at boot: a state directory on a disk without a byte to spare opens with the space that was set aside, or says why not. */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -38,6 +38,15 @@ describe.skipIf(!canMount)('a full disk', () => {
     fillDisk();
     const state = open();
     expect(state.store.read(id)?.state).toBe('accepted');
+    await state.close();
+  });
+
+  test('that is nearly full: nothing is made ready beforehand with the space that others need, or that is set aside', async () => {
+    fillDisk();
+    // Less than the log is made long for, enough to open everything.
+    truncateSync(filler(), statSync(filler()).size - (2 << 20));
+    const state = open();
+    expect(statSync(join(path, 'reserve')).size).toBe(4 << 20);
     await state.close();
   });
 
