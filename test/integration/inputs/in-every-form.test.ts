@@ -128,7 +128,9 @@ describe('what ends the run in the middle', () => {
   test('the container is killed from outside: what ended stays, the end is a failure of ours', async () => {
     const id = await submitted(service, STUCK);
     await begun(service, id);
-    for (const { Id } of await containersOf(service.instance)) await docker.getContainer(Id).kill();
+    // One that is being made, or removed, cannot be killed.
+    const running = (await containersOf(service.instance)).filter(({ State }) => State === 'running');
+    await Promise.allSettled(running.map(({ Id }) => docker.getContainer(Id).kill()));
     const body = await ended(service, id);
     expect(body).toMatchObject({ status: 'failed', outcome: { kind: 'infrastructure_error' } });
     expect(body.results?.[0]).toMatchObject({ stdout: 'done\n', outcome: { kind: 'exited' } });

@@ -3,6 +3,7 @@
  * is left behind, and the pool has its size again.
  */
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ANONYMOUS } from '../../../src/domain/caller.ts';
@@ -11,6 +12,7 @@ import type { RunRequest } from '../../../src/domain/plan.ts';
 import { containersOf, docker, until } from '../../support/docker-containers.ts';
 import { DockerSocketProxy, type Fault, type ProxiedCall } from '../../support/docker-socket-proxy.ts';
 import { projectOf, runRequest, startEngine, type TestEngine } from '../../support/engine.ts';
+import { ServiceProcess } from '../../support/service-process.ts';
 
 const INSTANCE = `test-pool-${randomUUID()}`;
 const SIZE = 2;
@@ -164,3 +166,50 @@ describe('a pool that cannot be refilled for a while', () => {
     90_000,
   );
 });
+
+test('SIGTERM while a refill hangs leaves nothing', async () => {
+  await using hanging = await DockerSocketProxy.start();
+  const service = await ServiceProcess.start({ PYEXEC_DOCKER_SOCKET: hanging.socketPath, PYEXEC_POOL_SIZE: '1' });
+  await until('one is ready', async () => (await containersOf(service.instance)).length === 1);
+  hanging.fail('start', 'hang', 1);
+  const before = hanging.counts.get('start') ?? 0;
+  expect((await service.exec('print(1)')).status).toBe(200);
+  await until('the refill has begun', () => (hanging.counts.get('start') ?? 0) > before);
+  service.signal('SIGTERM');
+  expect(await service.ended).toMatchObject({ code: 0, stderr: '' });
+  expect(await containersOf(service.instance)).toEqual([]);
+}, 90_000);
+
+test('at rest, after all that, nothing runs: neither in the members nor here', async () => {
+  await isFull();
+  const [used, calls] = [await memberTicks(), callCount()];
+  expect(Math.max(...used), 'what they used to start is seen').toBeGreaterThan(0);
+  await sleep(3_000);
+  expect(await memberTicks()).toEqual(used);
+  // Only the reaper asks, once a second here.
+  expect(callCount() - calls).toBeLessThanOrEqual(4);
+});
+
+const callCount = () => [...proxy.counts.values()].reduce((sum, count) => sum + count, 0);
+
+/** Processor time of every process of every member, in clock ticks. */
+async function memberTicks(): Promise<number[]> {
+  const members = await containersOf(INSTANCE);
+  const pids = await Promise.all(
+    members.map(async ({ Id }) => {
+      const { Processes } = (await docker.getContainer(Id).top({ ps_args: '-eo pid' })) as { Processes: string[][] };
+      return Processes.map(([pid]) => Number(pid));
+    }),
+  );
+  expect(pids.flat()).toHaveLength(2 * SIZE);
+  return pids
+    .flat()
+    .sort((a, b) => a - b)
+    .map((pid) => {
+      const fields =
+        readFileSync(`/proc/${String(pid)}/stat`, 'utf8')
+          .split(') ')[1]
+          ?.split(' ') ?? [];
+      return Number(fields[11]) + Number(fields[12]);
+    });
+}
