@@ -185,6 +185,54 @@ describe('another caller’s execution', () => {
   });
 });
 
+describe('what another caller’s run left', () => {
+  it('is, by every way there is to its files, exactly what an unknown id has', async () => {
+    await start({
+      program: async ({ sink }) => {
+        sink.artifacts?.begin({ path: 'a.txt', size: 1, executable: false });
+        await sink.artifacts?.data(Buffer.from('x'));
+        await sink.artifacts?.end(true);
+      },
+    });
+    const left = await ask('POST', '/api/v1/exec', 'alice:run,read', {
+      body: JSON.stringify({ code: '1' }),
+      headers: { 'content-type': 'application/json' },
+    });
+    const id = ((await left.json()) as { execution_id: string }).execution_id;
+    const unknown = id.replace(/.{6}$/, (tail) => [...tail].toReversed().join(''));
+    const shape = async (key: string, method: string, path: string, init: RequestInit = {}) => {
+      const response = await ask(method, path, key, init);
+      const body = (await response.text()).replace(/"request_id":"[^"]+"/, '').replaceAll(/exe_[0-9a-f-]{36}/g, 'ID');
+      const headers = [...response.headers].filter(([name]) => !['x-request-id', 'date'].includes(name));
+      return { status: response.status, body, headers };
+    };
+    const takes = (whose: string): RequestInit => ({
+      body: JSON.stringify({ code: '1', files_from: [{ execution_id: whose, path: 'a.txt' }] }),
+      headers: { 'content-type': 'application/json', 'idempotency-key': 'same' },
+    });
+    const ways: [string, (whose: string) => string, ((whose: string) => RequestInit)?][] = [
+      ['GET', (whose) => `/api/v1/executions/${whose}/artifacts`],
+      ['GET', (whose) => `/api/v1/executions/${whose}/artifacts`, () => ({ headers: { accept: 'application/x-tar' } })],
+      ['HEAD', (whose) => `/api/v1/executions/${whose}/artifacts`],
+      ['GET', (whose) => `/api/v1/executions/${whose}/artifacts/a.txt`],
+      ['HEAD', (whose) => `/api/v1/executions/${whose}/artifacts/a.txt`],
+      ['GET', (whose) => `/api/v1/executions/${whose}/artifacts/a.txt`, () => ({ headers: { 'if-match': '"x"' } })],
+      ['GET', (whose) => `/api/v1/executions/${whose}/artifacts/a.txt`, () => ({ headers: { range: 'bytes=9-' } })],
+      ['POST', () => '/api/v1/exec', takes],
+      ['POST', (whose) => `/api/v1/webhooks/dead-letters/${whose}/redeliver`],
+    ];
+    for (const [method, path, init] of ways) {
+      const bob = (whose: string) => shape('bob:run,read', method, path(whose), init?.(whose));
+      const theirs = await bob(id);
+      expect(theirs, `${method} ${path('ID')}`).toEqual(await bob(unknown));
+      expect(theirs.status).toBe(404);
+    }
+    // The positive control: they are there for who left them, and the key bob used in vain is not alice's.
+    expect((await ask('GET', `/api/v1/executions/${id}/artifacts/a.txt`, 'alice:read')).status).toBe(200);
+    expect((await ask('POST', '/api/v1/exec', 'alice:run,read', takes(id))).status).toBe(200);
+  });
+});
+
 describe('a caller’s own limits and images', () => {
   const withGrant = (grant: Partial<Caller>): TestServerOptions => ({
     deps: { identify: () => Promise.resolve({ id: 'a', scopes: new Set<Scope>(['run', 'read']), ...grant }) },

@@ -1,4 +1,5 @@
 /** Idempotency-Key: a request that is sent again is the execution it already is. */
+import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { endless, EXEC, eventually, postJson, postTar, startHttp, tar } from '../../support/http-server.ts';
 
@@ -66,6 +67,55 @@ describe('the same request under the same key', () => {
     expect(await bodyOf(await back)).toMatchObject({ status: 'completed', stdout: 'started\ndone\n' });
     expect(server.plans).toHaveLength(1);
   });
+});
+
+describe('the same content under the same key', () => {
+  test('is the same request in whatever form of archive it comes', async () => {
+    await using server = await startHttp();
+    const plain = await bodyOf(await postTar(server, tar('print(3)'), keyed('k')));
+    const zipped = await postTar(server, gzipSync(tar('print(3)')), keyed('k', { 'content-type': 'application/gzip' }));
+    const padded = await postTar(server, Buffer.concat([tar('print(3)'), Buffer.alloc(10_240)]), keyed('k'));
+    const form = new FormData();
+    form.append('tar', new Blob([tar('print(3)')]));
+    const parts = await fetch(server.url + EXEC, { method: 'POST', body: form, headers: { 'idempotency-key': 'k' } });
+    for (const answer of [zipped, padded, parts]) {
+      expect(answer.headers.get('idempotency-replayed')).toBe('true');
+      expect((await bodyOf(answer)).execution_id).toBe(plain.execution_id);
+    }
+    expect(server.plans).toHaveLength(1);
+  });
+
+  test('is the same execution while that waits for its place; who waited is told together', async () => {
+    await using server = await startHttp({ program: endless, concurrent: 1 });
+    const before = await bodyOf(await postJson(server, { code: '0' }, { headers: { prefer: 'respond-async' } }));
+    const first = await bodyOf(await postJson(server, { code: '1' }, keyed('k', { prefer: 'respond-async' })));
+    const waiting = postJson(server, { code: '1' }, keyed('k'));
+    const streamed = await postJson(server, { code: '1' }, keyed('k', { accept: 'application/x-ndjson' }));
+    expect(streamed.headers.get('x-execution-id')).toBe(first.execution_id);
+    expect(await (await fetch(`${server.url}/api/v1/executions/${first.execution_id}`)).json()).toMatchObject({
+      status: 'pending',
+    });
+    await fetch(`${server.url}/api/v1/executions/${first.execution_id}`, { method: 'DELETE' });
+    expect(await bodyOf(await waiting)).toMatchObject({ execution_id: first.execution_id, status: 'killed' });
+    expect(await streamed.text()).toContain('"reason":"requested"');
+    expect(server.plans).toHaveLength(1);
+    await fetch(`${server.url}/api/v1/executions/${before.execution_id}`, { method: 'DELETE' });
+  });
+});
+
+test('the same key of two callers is two keys', async () => {
+  await using server = await startHttp({
+    deps: {
+      identify: ({ header }) =>
+        Promise.resolve({ id: header('x-api-key')[0] ?? '', scopes: new Set(['run', 'read'] as const) }),
+    },
+  });
+  const of = async (who: string, code: string) => postJson(server, { code }, keyed('k', { 'x-api-key': who }));
+  const ada = await bodyOf(await of('ada', '1'));
+  const bob = await of('bob', '2');
+  expect([bob.status, bob.headers.get('idempotency-replayed')]).toEqual([200, null]);
+  expect((await bodyOf(bob)).execution_id).not.toBe(ada.execution_id);
+  expect((await bodyOf(await of('ada', '1'))).execution_id).toBe(ada.execution_id);
 });
 
 describe('another request under the same key', () => {
