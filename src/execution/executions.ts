@@ -5,62 +5,36 @@
  * It owns the cleanup: whatever happens, the project is freed, the place is given
  * up, the container goes, and the record ends exactly once.
  */
-import type { AnalysisReport } from '../domain/analysis.ts';
 import { mayActOn, SERVICE, type Caller } from '../domain/caller.ts';
-import type { Display } from '../domain/displays.ts';
 import { ServiceError } from '../domain/errors.ts';
 import type { DoorForm, Execution, ExecutionId, ExecutionResult } from '../domain/execution.ts';
-import { isFailureOfOurs, type CancelReason, type Outcome, type Usage } from '../domain/outcome.ts';
+import { type CancelReason } from '../domain/outcome.ts';
 import type { RunPlan, RunRequest, SandboxShape } from '../domain/plan.ts';
 import type { Project } from '../domain/project.ts';
 import type { Webhook } from '../domain/webhook.ts';
-import type { BudgetHold, Budgets } from '../admission/budgets.ts';
+import type { Budgets } from '../admission/budgets.ts';
 import type { Reservation, RunSlots } from '../admission/run-slots.ts';
 import type { UsageView } from '../domain/budget.ts';
-import { chargedUsage, NOTHING_USED } from './charged-usage.ts';
+import { NOTHING_USED } from './charged-usage.ts';
 import type { WebhookDeliveries } from '../webhooks/webhook-deliveries.ts';
-import { decide, type OperatorPolicy } from '../policy/decide.ts';
-import { AdvisoryRefusal } from '../dependencies/advisories/package-advisories.ts';
 import type { LayerLease } from '../dependencies/layer-store.ts';
-import { inputBytes, withOverlays } from '../policy/inputs.ts';
-import { choosePreimports, mayUsePreimports, topLevelOf } from '../policy/preimports.ts';
-import { mayUseImage, withinCaller } from '../policy/within-caller.ts';
+import { inputBytes } from '../policy/inputs.ts';
+import { mayUseImage } from '../policy/within-caller.ts';
 import type { Lease } from '../sandbox/cold-start.ts';
 import type { EventLines } from '../output/event-lines.ts';
 import { ArtifactFiles } from '../store/artifact-files.ts';
-import type { ExecutionStore, IdempotencyKey } from '../store/execution-store.ts';
+import type { IdempotencyKey } from '../store/execution-store.ts';
 import { ArtifactShelf } from './artifact-shelf.ts';
-import { ArtifactIntake } from './artifact-intake.ts';
-import { buffersPassed } from './buffer-garbage.ts';
-import { EarlierFiles, type EarlierFilesOptions } from './earlier-files.ts';
-import { noticedIn, outcomeOf, programReportOf } from './ending-to-outcome.ts';
+import { EarlierFiles } from './earlier-files.ts';
 import { ExecutionRecord, type RecordStorage } from './execution-record.ts';
-import { failureOutcome } from './failure-outcome.ts';
 import { keyFor, mayRunAgain, refuseOtherRequest } from './idempotency.ts';
-import { inputOverlays } from './input-overlays.ts';
-import { InputResults } from './input-results.ts';
-import { importsAmong } from './program-imports.ts';
+import { planRun, type PlanningOptions } from './plan-run.ts';
 import { RecordedExecution } from './recorded-execution.ts';
-import { recordEnd, recordWithoutOutput } from './record-end.ts';
+import { recordWithoutOutput } from './record-end.ts';
 import { recover } from './recovery.ts';
-import type { AskedAnalysis, RunAnalysis } from './run-analysis.ts';
-import type { AskedPackages, AttachedPackages, RunPackages } from './run-packages.ts';
-
-/** What an execution goes through, for those who count; see telemetry/. */
-export type ExecutionMilestone =
-  | { readonly kind: 'accepted'; readonly id: ExecutionId; readonly plan: RunPlan; readonly projectBytes: number }
-  | { readonly kind: 'acquired'; readonly id: ExecutionId; readonly waitedMs: number; readonly acquireMs: number }
-  | { readonly kind: 'first_byte'; readonly id: ExecutionId; readonly sinceStartMs: number }
-  | {
-      readonly kind: 'ended';
-      readonly id: ExecutionId;
-      readonly plan: RunPlan;
-      readonly outcome: Outcome;
-      readonly usage: Usage | undefined;
-      readonly totalMs: number;
-      /** What went wrong on our side; for the log only. */
-      readonly cause: unknown;
-    };
+import { runAccepted, shapeOn, whoseOf, type RunningOptions } from './run-accepted.ts';
+import type { AttachedPackages } from './run-packages.ts';
+import { Turns } from './turns.ts';
 
 /** A run that is about to be accepted: for those who must know before. */
 export interface Accepting {
@@ -78,29 +52,12 @@ export interface RunWitness {
   withdrawn(id: ExecutionId): void;
 }
 
-export interface ExecutionsOptions {
-  readonly policy: OperatorPolicy;
+export interface ExecutionsOptions extends PlanningOptions, Pick<RunningOptions, 'store' | 'startSandbox' | 'observe'> {
   readonly slots: RunSlots;
-  readonly store: ExecutionStore;
   readonly storage: RecordStorage;
-  /** How a project is checked and kept that files of earlier executions join. */
-  readonly projects: EarlierFilesOptions;
-  /** The local image a request of this caller means. Throws image_not_allowed or image_unavailable. */
-  readonly resolveImage: (
-    reference: string | undefined,
-    caller: Caller,
-  ) => Promise<{ reference: string; id: string; labels?: Readonly<Record<string, string>> }>;
-  /** Absent: nothing can be installed. */
-  readonly packages?: RunPackages;
-  /** Absent: no code is analyzed. */
-  readonly analysis?: RunAnalysis;
-  /** Sets of modules that sandboxes of a shape are kept with. */
-  readonly preimportsOffered: (shape: SandboxShape) => readonly (readonly string[])[];
   readonly witness?: RunWitness;
-  readonly startSandbox: (shape: SandboxShape, signal: AbortSignal) => Promise<Lease>;
   /** A sandbox that is ready this moment, if there is one; absent where there never is. */
   readonly takeReady?: (shape: SandboxShape) => Lease | undefined;
-  readonly observe: (milestone: ExecutionMilestone) => void;
   /** Absent: nobody is told. */
   readonly webhooks?: WebhookDeliveries;
   /** Absent: nobody has a budget. */
@@ -143,9 +100,9 @@ export class Executions {
   readonly #active = new Map<string, ExecutionRecord>();
   /** Those that ended and whose end could not be recorded yet. */
   readonly #unrecorded = new Map<string, ExecutionRecord>();
-  readonly #turns = new Map<string, Promise<undefined>>();
+  readonly #turns = new Turns();
   readonly #saving: NodeJS.Timeout;
-  readonly #artifactFiles: ArtifactFiles;
+  readonly #running: RunningOptions;
   /** Reads what executions left behind. */
   readonly artifacts: ArtifactShelf;
   readonly #earlierFiles: EarlierFiles;
@@ -153,8 +110,22 @@ export class Executions {
 
   constructor(options: ExecutionsOptions) {
     this.#options = options;
-    this.#artifactFiles = new ArtifactFiles(options.storage.directoryOf);
-    this.artifacts = new ArtifactShelf(this.#artifactFiles);
+    const artifactFiles = new ArtifactFiles(options.storage.directoryOf);
+    this.#running = {
+      ...options,
+      artifactFiles,
+      ended: (record, isRecorded) => {
+        if (!isRecorded) this.#unrecorded.set(record.id, record);
+      },
+      published: (record, isRecorded) => {
+        // What a crash would take back is told once it is recorded; see recover.
+        if (isRecorded) options.webhooks?.ended(record.id, () => record.snapshot().catch(() => record.result()));
+      },
+      over: (record) => {
+        this.#active.delete(record.id);
+      },
+    };
+    this.artifacts = new ArtifactShelf(artifactFiles);
     this.#earlierFiles = new EarlierFiles(options.projects, this.artifacts);
     this.#saving = setInterval(() => {
       for (const record of this.#active.values()) record.save();
@@ -185,7 +156,7 @@ export class Executions {
     const key = idempotencyKey === undefined ? undefined : keyFor(idempotencyKey, request, given, form);
     let project = given;
     // Of requests that come with one key at once, the second waits until the first is accepted or refused.
-    const leave = key && (await this.#turnOf(`${caller.id} ${key.key}`));
+    const leave = key && (await this.#turns.of(`${caller.id} ${key.key}`));
     try {
       this.refuseIfDraining();
       const earlier = key && this.#earlier(key, caller);
@@ -196,12 +167,7 @@ export class Executions {
       }
       if (request.webhook) this.#checkWebhook(request.webhook);
       project = await this.#withEarlierFiles(given, request, caller);
-      const image = await this.#options.resolveImage(request.image, caller);
-      const packages = this.#options.packages?.read(request, image.labels);
-      const policy = withinCaller(this.#options.policy, caller);
-      const decided = await this.#withInputFiles(decide(request, project, image, policy), request, project, policy);
-      const plan = packages ? decided : await this.#withPreimports(decided, request, project);
-      const analysis = await this.#options.analysis?.read(request, plan, project, caller);
+      const { plan, packages, analysis } = await planRun(request, project, caller, this.#options);
       // Draining may have begun meanwhile, and would not wait for a run it does not know.
       this.refuseIfDraining();
       const record = new ExecutionRecord(plan, caller.id, this.#options.storage, form);
@@ -239,7 +205,7 @@ export class Executions {
       early?.sandbox.release();
       record.waits(slot.queue);
       this.#options.observe({ kind: 'accepted', id: record.id, plan, projectBytes: project.contentBytes });
-      void this.#run(record, project, slot, { asked: packages, attached }, analysis, hold, early);
+      void runAccepted({ record, project, slot, packages, attached, analysis, hold, early }, this.#running);
       return record;
     } catch (error) {
       await project.dispose();
@@ -247,17 +213,6 @@ export class Executions {
     } finally {
       leave?.();
     }
-  }
-
-  /** Resolves, with the way to leave, when nobody else of this name has the turn. */
-  async #turnOf(name: string): Promise<() => void> {
-    while (this.#turns.has(name)) await this.#turns.get(name);
-    const { promise, resolve } = Promise.withResolvers<undefined>();
-    this.#turns.set(name, promise);
-    return () => {
-      this.#turns.delete(name);
-      resolve(undefined);
-    };
   }
 
   /** A sandbox that takes the project in while the run is recorded as accepted. Its program does not begin before that. */
@@ -305,26 +260,6 @@ export class Executions {
 
   #withEarlierFiles(project: Project, { filesFrom = [] }: RunRequest, caller: Caller): Promise<Project> {
     return this.#earlierFiles.addTo(project, filesFrom, caller, (id) => this.get(id, caller).result());
-  }
-
-  /** The plan with the files that its inputs bring along. */
-  async #withInputFiles(
-    plan: RunPlan,
-    { inputs }: RunRequest,
-    project: Project,
-    policy: OperatorPolicy,
-  ): Promise<RunPlan> {
-    if (!inputs) return plan;
-    return withOverlays(plan, await inputOverlays(inputs.list, project, this.#options.projects), project, policy);
-  }
-
-  /** The plan in a sandbox that has imported already what the program imports, where there are such. */
-  async #withPreimports(plan: RunPlan, request: RunRequest, project: Project): Promise<RunPlan> {
-    const offers = mayUsePreimports(plan, request) ? this.#options.preimportsOffered(plan.shape) : [];
-    if (offers.length === 0) return plan;
-    const laid = plan.inputs?.list.flatMap(({ overlay }) => overlay?.paths ?? []);
-    const imported = await importsAmong(new Set(offers.flat().map(topLevelOf)), project, laid);
-    return { ...plan, shape: { ...plan.shape, preimports: choosePreimports(offers, imported) } };
   }
 
   /** Whether this caller may use an image that the operator allows. */
@@ -434,149 +369,4 @@ export class Executions {
       clearInterval(this.#saving);
     }
   }
-
-  async #run(
-    record: ExecutionRecord,
-    project: Project,
-    slot: { ready: Promise<void>; release: () => void },
-    packages: { readonly asked: AskedPackages | undefined; readonly attached: AttachedPackages | undefined },
-    analysis: AskedAnalysis | undefined,
-    hold: BudgetHold | undefined,
-    early: Lease | undefined,
-  ): Promise<void> {
-    const { startSandbox, store, observe } = this.#options;
-    const { plan, cancellation } = record;
-    const intake =
-      plan.artifacts &&
-      new ArtifactIntake(plan.artifacts, this.#artifactFiles.create(record.id), (artifact) => {
-        record.artifact(artifact);
-      });
-    const inputs = new InputResults(
-      plan,
-      (result) => {
-        record.inputEnded(result);
-      },
-      () => record.cancelReason,
-    );
-    const acceptedAt = performance.now();
-    let lease = early;
-    let layer = packages.attached?.layer;
-    let analyzing: Promise<AnalysisReport> | undefined;
-    let ended: { outcome: Outcome; usage: Usage | undefined };
-    let told = {};
-    let cause: unknown;
-    let ranSince: number | undefined;
-    try {
-      await slot.ready;
-      const admittedAt = performance.now();
-      analyzing = analysis?.finish(record.id, cancellation);
-      if (packages.asked && !packages.attached) {
-        const attached = await this.#options.packages?.attach(
-          packages.asked,
-          plan.shape,
-          whoseOf(record),
-          cancellation,
-        );
-        layer = attached?.layer;
-        if (attached) record.installed(attached.layer.packages, attached.advisories);
-      }
-      lease ??= await startSandbox(shapeOn(layer, plan.shape), cancellation);
-      observe({
-        kind: 'acquired',
-        id: record.id,
-        waitedMs: admittedAt - acceptedAt,
-        acquireMs: performance.now() - admittedAt,
-      });
-      if (!early) store.starting(record.id, lease.sandbox.containerId);
-      ranSince = performance.now();
-      const ending = await lease.sandbox.run(
-        plan,
-        project,
-        {
-          ...this.#sink(record),
-          ...(intake ? { artifacts: intake } : {}),
-          inputEnded: (ending) => {
-            inputs.ended(ending);
-          },
-        },
-        cancellation,
-      );
-      await record.outputWritten();
-      ended = outcomeOf(ending, plan, record.cancelReason);
-      if (plan.inputs) ended = { ...ended, outcome: inputs.finish(ending, ended.outcome) };
-      told = plan.inputs ? inputs.told : programReportOf(ending);
-      if (ending.kind === 'reported') {
-        record.displaysOmitted(ending.report.omittedDisplays ?? 0);
-        record.notice(noticedIn(ending.report, plan));
-      }
-    } catch (error) {
-      cause = error;
-      if (ranSince === undefined) await lease?.sandbox.abandon();
-      // Somebody removed its image: the next run builds it anew.
-      if (error instanceof ServiceError && error.code === 'image_unavailable') layer?.lost();
-      if (error instanceof AdvisoryRefusal) record.advised(error.report);
-      ended = { outcome: failureOutcome(error, record), usage: undefined };
-    }
-    if (intake) record.left(await intake.finish());
-    if (analysis) {
-      // The place of a run that has ended is not kept for a report.
-      void Promise.resolve(lease?.release()).then(slot.release);
-      record.analyzed(await (analyzing ?? analysis.finish(record.id, AbortSignal.abort())));
-    }
-    record.seal(ended.outcome, ended.usage, told);
-    const { isRecorded, isInline, failure } = await recordEnd(record, store);
-    cause ??= failure;
-    if (!isRecorded) this.#unrecorded.set(record.id, record);
-    record.publish();
-    observe({
-      kind: 'ended',
-      id: record.id,
-      plan,
-      outcome: record.outcome ?? ended.outcome,
-      usage: ended.usage,
-      totalMs: performance.now() - acceptedAt,
-      cause: isFailureOfOurs(record.outcome ?? ended.outcome) ? cause : undefined,
-    });
-    // What a crash would take back is told once it is recorded; see recover.
-    if (isRecorded) this.#options.webhooks?.ended(record.id, () => record.snapshot().catch(() => record.result()));
-    hold?.settle(chargedUsage(plan, ended.usage, ranSince === undefined ? 0 : performance.now() - ranSince));
-    this.#active.delete(record.id);
-    await Promise.all([project.dispose().catch(() => undefined), lease?.release(), record.release(isInline)]);
-    layer?.release();
-    slot.release();
-  }
-
-  #sink(record: ExecutionRecord) {
-    const { observe } = this.#options;
-    let startedAt: number | undefined;
-    let isFirst = true;
-    return {
-      started: () => {
-        startedAt = performance.now();
-        record.started();
-      },
-      output: (stream: 'stdout' | 'stderr', data: Buffer) => {
-        if (isFirst && startedAt !== undefined) {
-          isFirst = false;
-          observe({ kind: 'first_byte', id: record.id, sinceStartMs: performance.now() - startedAt });
-        }
-        buffersPassed(data.length);
-        return record.output(stream, data);
-      },
-      omitted: (stream: 'stdout' | 'stderr', bytes: number) => {
-        record.omitted(stream, bytes);
-      },
-      display: (display: Display) => {
-        record.display(display);
-      },
-    };
-  }
-}
-
-const whoseOf = ({ id, ownerId }: ExecutionRecord) => ({ caller: ownerId, executionId: id });
-
-/** The shape with a layer in place of its image; a layer of nothing is the image itself. */
-function shapeOn(layer: LayerLease | undefined, shape: SandboxShape): SandboxShape {
-  if (!layer || layer.imageId === shape.imageId) return shape;
-  return { ...shape, imageId: layer.imageId, layer: layer.key };
 }

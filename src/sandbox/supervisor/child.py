@@ -11,34 +11,11 @@ In PID 1 the file supervisor.py follows, in the same namespace.
 """
 
 SET_UP_FAILED = 71
-KEYBOARD_INTERRUPT_STATUS = 130
 # Its end of the socket to PID 1; closed before the program runs.
 GO_DESCRIPTOR = 3
-# Where the child leaves what it knows of its own end, and how long each of the two texts may be.
-NOTE_BYTES = 1 << 20
-EXCEPTION_NOTE = (0, 256)
-DETAIL_NOTE = (512, 16384)
-# Single bytes between the two: not zero when the program's last line has run and its interpreter ends; whether what
-# the program says it shows is seen by nobody.
-ENDING_NOTE, UNSEEN_NOTE = 511, 510
-UNSEEN, UNSEEN_IF_NOTHING_CAME = 1, 2
-VALUE_NOTE = (16896, NOTE_BYTES - 16896)
-# compile() flags: the tree instead of code; and the part of co_flags that `from __future__` sets.
-ONLY_AST = 0x400
-FUTURE_FLAGS = 0x1FF0000
-# prctl(2), and the fields of /proc/self/stat its memory map begins with: code, data, heap; then the stack.
-PR_SET_MM, PR_SET_MM_MAP = 35, 14
-# prctl(2): where the kernel keeps the number of this thread for the C library.
-PR_GET_TID_ADDRESS = 40
-# clone(2), where it is known: its number, and whether the address of the thread's number comes before the other or after it.
-CLONE = {"x86_64": (56, 1), "aarch64": (220, -1)}.get(os.uname().machine)
-# As fork(3): CLONE_CHILD_SETTID, CLONE_CHILD_CLEARTID and SIGCHLD; and CLONE_PARENT.
-CLONE_FLAGS = 0x01000000 | 0x00200000 | 17 | 0x00008000
 # What is read of the program's file at first.
 USUAL_BYTES = 1 << 14
 LIMITS_OF_RUNS = (resource.RLIMIT_CPU, resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE)
-LAYOUT_FIELDS = (26, 27, 45, 46, 47)
-STACK_FIELD = 28
 RECURSIVE_CALLS = 4
 # Touches the pages a first program needs, while nobody waits.
 EXERCISE = """
@@ -69,7 +46,7 @@ class Child:
         self.stderr_read, self.stderr_write = os.pipe()
         self.go_read, self.go = socket_pair()
         # Shared with the child, so that the program finds no descriptor it did not open.
-        self.notes = mmap.mmap(-1, NOTE_BYTES)
+        self.notes = Notes()
         # What was freed and is not given back, the child would have to give back when it ends.
         LIBC.malloc_trim(0)
         self.pid = os.fork()
@@ -133,8 +110,8 @@ class Child:
         marshal.loads(marshal.dumps({"args": ["a"], "environment": {"A": "b"}, "rlimits": [(1, (2, 3))]}))
         self.importer_of(WORK + "/main.py")
         os.path.dirname(os.path.realpath(WORK + "/main.py"))
-        self.read_layout()
-        self.show_in_proc({"command": [b"", b"python3"], "environment": {"A": "b"}})
+        self.proc_view.read_layout()
+        self.proc_view.show({"command": [b"", b"python3"], "environment": {"A": "b"}})
         for name in [name for name in sys.modules if name not in known]:
             del sys.modules[name]
 
@@ -195,7 +172,7 @@ class Child:
         class ExitStatus:
             @staticmethod
             def from_param(result):
-                return ctypes.c_int(child.exit_status(result))
+                return ctypes.c_int(child.end.exit_status(result))
 
         api = ctypes.PyDLL(None)
         leave = api.Py_Exit
@@ -210,19 +187,12 @@ class Child:
         self.open_file = api.fopen
         self.open_file.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
         self.open_file.restype = ctypes.c_void_p
-        # Function objects are made anew by each subscription: this one takes a plain status.
-        self.leave_with = api["Py_Exit"]
         self.importer_of = api.PyImport_GetImporter
         self.importer_of.argtypes = [ctypes.py_object]
         self.importer_of.restype = ctypes.py_object
         self.leave_recursive_call = api.Py_LeaveRecursiveCall
-        self.allocate, self.end_of_heap, self.prctl = api.malloc, api.sbrk, api.prctl
-        self.allocate.restype = self.end_of_heap.restype = ctypes.c_void_p
-        self.call_at_exit = api["__cxa_atexit"]
-        self.end_process = api["exit"]
-        self.end_process.argtypes = [ctypes.c_int]
-        self.usual_output = type(sys.stdout)
-        self.raise_address = ctypes.cast(api["raise"], ctypes.c_void_p)
+        self.proc_view = ProcView(api)
+        self.end = ProgramEnd(api, self.notes)
         self.interactive_hook = getattr(sys, "__interactivehook__", None)
         os.environ["PYTHONINSPECT"] = "1"
         sys.__interactivehook__ = _functools.partial(begin, None, None)
@@ -235,7 +205,7 @@ class Child:
             os.chdir(WORK)
             self.limits = {which: resource.getrlimit(which) for which in LIMITS_OF_RUNS}
             if self.hear(1) == b"S":
-                self.fork_for_inputs()
+                self.take_input(InputForks(self.preimports).serve())
                 self.hear(1)
             program = self.hear_value()
             self.become_program(program)
@@ -243,128 +213,6 @@ class Child:
             return self.prepare(program)
         except BaseException as problem:
             self.fail(problem)
-
-    def fork_for_inputs(self):
-        """Gives PID 1 a process for each input; returns in each of them, never in this one.
-
-        A fork from here has no frame of ours below it either. The next process is forked as soon as
-        everything of the input before has ended, while PID 1 restores the files, and waits for its pipes.
-        """
-        import _socket
-
-        set_dumpable(0)
-        scheduling = own_scheduling()
-        control = _socket.socket(fileno=GO_DESCRIPTOR)
-        # Descriptors come with what is said next, which must not be read with what was said before.
-        control.send(b"s")
-        spare = self.fork_spare(_socket)
-        while spare is not None:
-            asked, passed, _, _ = control.recvmsg(1, 64)
-            if not asked:
-                os._exit(0)
-            if asked in b"KE":
-                is_alone = self.end_all_others()
-                control.send(b"k" if is_alone else b"?")
-                spare = self.fork_spare(_socket) if is_alone and asked == b"K" else ()
-                continue
-            descriptors = self.descriptors_of(passed)
-            spare = spare or self.fork_spare(_socket)
-            if spare is None:
-                break
-            to_it, pid, middle = spare
-            if middle:
-                # Until it has ended it is the program's parent.
-                os.waitpid(middle, 0)
-            if own_scheduling() != scheduling:
-                control.send(bytes(4))
-            else:
-                to_it.sendmsg([b"F"], passed)
-                control.send(pid.to_bytes(4, "big"))
-            to_it.close()
-            for descriptor in descriptors:
-                os.close(descriptor)
-        control.detach()
-
-    def fork_spare(self, _socket):
-        """A process that waits for the pipes of an input: (socket to it, its pid, the pid of one between the two or 0).
-
-        In that process, once it has its pipes: None. It is PID 1's own child, because the kernel was asked for that
-        or because the one in the middle ends at once.
-        """
-        ours, theirs = (_socket.socket(fileno=descriptor) for descriptor in socket_pair())
-        pid, middle = self.fork_sibling(), 0
-        if pid is None:
-            middle = os.fork()
-            if middle:
-                pid = int.from_bytes(ours.recv(4), "big")
-            else:
-                pid = os.fork()
-                if pid:
-                    theirs.send(pid.to_bytes(4, "big"))
-                    os._exit(0)
-        if pid:
-            theirs.close()
-            return ours, pid, middle
-        ours.close()
-        self.begin_input()
-        asked, passed, _, _ = theirs.recvmsg(1, 64)
-        if not asked:
-            os._exit(0)
-        theirs.detach()
-        self.take_input(self.descriptors_of(passed))
-        return None
-
-    def fork_sibling(self):
-        """os.fork(), but the new process is PID 1's child; None where that cannot be had.
-
-        The kernel is called past the C library, whose fork does more only for libraries that wish to be told of
-        forks and for other threads: there are none unless something was imported beforehand.
-        """
-        thread = ctypes.c_void_p()
-        if self.preimports.names or not CLONE or LIBC.prctl(PR_GET_TID_ADDRESS, ctypes.byref(thread), 0, 0, 0) != 0:
-            return None
-        api = ctypes.pythonapi
-        number, order = CLONE
-        addresses = [thread, None]
-        api.PyOS_BeforeFork()
-        pid = api.syscall(ctypes.c_long(number), ctypes.c_ulong(CLONE_FLAGS), None, None, *addresses[::order])
-        if pid:
-            api.PyOS_AfterFork_Parent()
-        else:
-            api.PyOS_AfterFork_Child()
-        return None if pid < 0 else pid
-
-    @staticmethod
-    def descriptors_of(passed):
-        rights = passed[0][2]
-        return [int.from_bytes(rights[at : at + 4], sys.byteorder) for at in (0, 4, 8, 12)]
-
-    @staticmethod
-    def end_all_others():
-        """Ends all processes but PID 1 and this one; whether there are none left, zombies included."""
-        for _ in range(4000):
-            try:
-                os.kill(-1, _signal.SIGKILL)
-            except ProcessLookupError:
-                return True
-            except OSError:
-                pass
-            time.sleep(0.0005)
-        return False
-
-    def begin_input(self):
-        """In the process of the next input, while nothing else runs."""
-        os.setsid()
-        set_dumpable(1)
-        try:
-            descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-            os.write(descriptor, b"1000")
-            os.close(descriptor)
-        except OSError:
-            pass
-        numbers = sys.modules.get("numpy.random")
-        if numbers is not None:
-            numbers.seed()
 
     def take_input(self, descriptors):
         """In the process of an input: the descriptors are where a single program's child has them."""
@@ -409,8 +257,8 @@ class Child:
         os.environ.update(program["environment"])
         if "TZ" in program["environment"]:
             time.tzset()
-        self.program_pid = os.getpid()
-        self.show_in_proc(program)
+        self.end.pid = os.getpid()
+        self.proc_view.show(program)
 
     def prepare(self, program):
         entry = program["entry"]
@@ -427,10 +275,10 @@ class Child:
             _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
             _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
             if program["displays"] and says_it_shows():
-                self.notes[UNSEEN_NOTE] = UNSEEN
+                self.notes.say_unseen(UNSEEN)
             self.wait_for_go()
             os.execve(program["command"][0], program["command"][1:], program["environment"])
-        self.script_path = absolute if is_script else None
+        self.end.script_path = absolute if is_script else None
         if is_script:
             begin = self.script(absolute)
             sys.argv = [entry] + program["args"]
@@ -438,7 +286,7 @@ class Child:
                 sys.orig_argv = ["python3", entry] + program["args"]
             sys.path[0] = folder
         else:
-            begin = self.second_main.prepare(program, self.note_exception)
+            begin = self.second_main.prepare(program, self.end.note_exception)
         if self.interactive_hook is None:
             del sys.__interactivehook__
         else:
@@ -454,15 +302,13 @@ class Child:
         if program["displays"]:
             if not is_script and os.path.isfile(main_file(program)):
                 start = self.start_of(main_file(program))
-            self.watch = DisplayWatch(start)
+            self.end.watch = DisplayWatch(start)
             if any(word in start for word in STARTING) and says_it_shows(CALLS_TO_SHOW):
-                self.notes[UNSEEN_NOTE] = UNSEEN_IF_NOTHING_CAME
-        else:
-            self.watch = None
+                self.notes.say_unseen(UNSEEN_IF_NOTHING_CAME)
         self.wait_for_go()
         self.preimports.renew()
         if program["last_value"] and is_script:
-            self.run_for_the_last_value(absolute)
+            self.end.run_for_the_last_value(absolute)
         return begin
 
     def script(self, path):
@@ -472,36 +318,6 @@ class Child:
         if not opened:
             raise OSError("cannot open %s" % path)
         return _functools.partial(self.run_file, opened, name, 1, None)
-
-    def read_layout(self):
-        """Remembers where the kernel says that code, data, heap and stack begin."""
-        self.layout = None
-        try:
-            with open("/proc/self/stat") as file:
-                fields = [None] * 3 + file.read().rpartition(")")[2].split()
-            self.layout = [int(fields[field]) for field in LAYOUT_FIELDS], int(fields[STACK_FIELD])
-        except (OSError, ValueError, LookupError):
-            pass
-
-    def show_in_proc(self, program):
-        """Makes /proc/self/cmdline and environ the program's own, not PID 1's. gVisor does not allow it."""
-        if self.layout is None:
-            return
-        code_and_data, stack = self.layout
-        try:
-            command = b"".join(part + b"\0" for part in program["command"][1:])
-            environment = b"".join(os.fsencode("%s=%s\0" % pair) for pair in program["environment"].items())
-            start = self.allocate(len(command) + len(environment))
-            ctypes.memmove(start, command + environment, len(command) + len(environment))
-            layout = code_and_data + [self.end_of_heap(0), stack]
-            middle, end = start + len(command), start + len(command) + len(environment)
-            # No auxiliary vector, and -1 for no other executable.
-            layout += [start, middle, middle, end, 0, 0xFFFFFFFF << 32]
-            memory_map = (ctypes.c_uint64 * len(layout))(*layout)
-            if self.prctl(PR_SET_MM, PR_SET_MM_MAP, memory_map, ctypes.c_ulong(ctypes.sizeof(memory_map)), 0) != 0:
-                self.layout = None
-        except OSError:
-            pass
 
     def forget_importers(self):
         for known in [known for known in sys.path_importer_cache if known not in self.preimports.importer_paths]:
@@ -527,163 +343,6 @@ class Child:
             sys.path_importer_cache[path] = None
             return False
         return self.importer_of(path) is not None
-
-    def run_for_the_last_value(self, path):
-        """Runs the file so that the value of its last expression is known. Does not return.
-
-        The last expression is compiled as a prompt would: its value goes to
-        sys.displayhook, no name is added to the program, and every line keeps its
-        number. Frames of ours lie below; tracebacks are cut where ours end.
-        """
-        main = sys.modules["__main__"].__dict__
-        loader = sys.modules["_frozen_importlib_external"].SourceFileLoader
-        main.update(__file__=path, __cached__=None, __loader__=loader("__main__", path))
-
-        def keep(value):
-            if value is not None:
-                self.note(VALUE_NOTE, repr(value))
-                if self.watch:
-                    self.watch.show_value(value)
-
-        def run(source):
-            tree = compile(source, path, "exec", ONLY_AST, True)
-            last = tree.body.pop() if tree.body and isinstance(tree.body[-1], _ast.Expr) else None
-            code = compile(tree, path, "exec", 0, True)
-            exec(code, main)
-            if last is not None:
-                value = compile(_ast.Interactive([last]), path, "single", code.co_flags & FUTURE_FLAGS, True)
-                hook, sys.displayhook = sys.displayhook, keep
-                try:
-                    exec(value, main)
-                finally:
-                    sys.displayhook = hook
-
-        try:
-            with open(path, "rb") as file:
-                source = file.read()
-            run(source)
-        except SystemExit as exit:
-            status = exit.code
-            if status is not None and not isinstance(status, int):
-                print(status, file=sys.stderr)
-                status = 1
-            self.leave_with(ctypes.c_int((status or 0) & 0xFF))
-        except BaseException as problem:
-            # Ours are the first frames, and `keep` before a repr() that failed.
-            traceback = self.without_ours(problem.__traceback__)
-            problem = problem.with_traceback(traceback)
-            sys.last_type, sys.last_value, sys.last_traceback = type(problem), problem, traceback
-            try:
-                sys.excepthook(type(problem), problem, traceback)
-            except BaseException:
-                sys.__excepthook__(type(problem), problem, traceback)
-            self.leave_with(ctypes.c_int(self.exit_status(-1)))
-        self.leave_with(ctypes.c_int(0))
-
-    @staticmethod
-    def without_ours(traceback):
-        """The traceback without frames of this file, wherever they are in it."""
-
-        def is_ours(link):
-            return link is not None and link.tb_frame.f_code.co_filename == "<child>"
-
-        while is_ours(traceback):
-            traceback = traceback.tb_next
-        link = traceback
-        while link is not None:
-            while is_ours(link.tb_next):
-                link.tb_next = link.tb_next.tb_next
-            link = link.tb_next
-        return traceback
-
-    def note(self, place, text, number=None):
-        """Leaves a text and a number where PID 1 finds them once this process has ended: without one, how many bytes are cut off."""
-        offset, length = place
-        whole = text.encode("utf-8", "backslashreplace")
-        data = whole[: length - 32].decode("utf-8", "ignore").encode()
-        if number is None:
-            number = min(len(whole) - len(data), (1 << 31) - 1)
-        self.notes[offset : offset + 32] = b"%15d %15d\n" % (len(data), number)
-        self.notes[offset + 32 : offset + 32 + len(data)] = data
-
-    def note_exception(self):
-        """Which exception ended the program, and at which line of its own file. Best effort."""
-        if os.getpid() != self.program_pid:
-            # A process it forked.
-            return
-        try:
-            problem = sys.last_value
-            line = problem.lineno or 0 if isinstance(problem, SyntaxError) else 0
-            traceback = sys.last_traceback
-            name = self.script_path or sys.modules["__main__"].__file__
-            while traceback is not None:
-                if traceback.tb_frame.f_code.co_filename == name:
-                    line = traceback.tb_lineno
-                    break
-                traceback = traceback.tb_next
-            self.note(EXCEPTION_NOTE, type(problem).__name__, line)
-            self.note(DETAIL_NOTE, *exception_details(problem, sys.last_traceback))
-        except BaseException:
-            pass
-
-    def is_ending(self):
-        """In PID 1: whether the program's interpreter is at its end. The program can say so too soon; it then waits longer to be heard."""
-        return self.notes[ENDING_NOTE] != 0
-
-    def shows_unseen(self, came):
-        """In PID 1: whether the program says that it shows something, where nobody watches. `came`: how much was shown."""
-        unseen = self.notes[UNSEEN_NOTE]
-        return unseen == UNSEEN or unseen == UNSEEN_IF_NOTHING_CAME and came == 0
-
-    def read_note(self, place):
-        """In PID 1: what the child left there, as (text, number), or None. It may be anything."""
-        offset, length = place
-        try:
-            size, number = (int(part) for part in self.notes[offset : offset + 32].split())
-            if 0 <= size <= length - 32 and 0 <= number < 1 << 31:
-                return self.notes[offset + 32 : offset + 32 + size].decode("utf-8", "replace"), number
-        except ValueError:
-            pass
-        return None
-
-    def exit_status(self, result):
-        """The status for Py_Exit: 0, 1, or death by SIGINT after an unhandled KeyboardInterrupt.
-
-        CPython's main ends such a process by raising SIGINT against itself once the
-        interpreter is finalised, and with a status of its own where that is blocked.
-        """
-        if os.getpid() == self.program_pid:
-            self.notes[ENDING_NOTE] = 1
-        if result == 0:
-            return self.end_early(0)
-        self.note_exception()
-        if getattr(sys, "last_type", None) is not KeyboardInterrupt:
-            return self.end_early(1)
-        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
-        self.call_at_exit(self.raise_address, ctypes.c_void_p(_signal.SIGINT), None)
-        return KEYBOARD_INTERRUPT_STATUS
-
-    def end_early(self, status):
-        """Has the process end where CPython has called what is to be called at exit, cleared every module, flushed its
-        output for the last time and collected garbage for the last time: what it does after that frees memory, and costs
-        half as much as all of it. Returns the status.
-
-        What is collected then is a cycle that only the functions to call at a fork hold on to, which go just before.
-        It leaves behind, where nobody looks any more, an object that goes next. Not where output cannot be written: the
-        status is another one then, which only CPython knows. Functions of C that were given to Py_AtExit are not called.
-        """
-        try:
-            if type(sys.stdout) is not self.usual_output or "_interpreters" in sys.modules:
-                return status
-            sys.stdout.flush()
-        except BaseException:
-            return status
-        last = type("", (), {"__del__": _functools.partial(self.end_process, status)})()
-        leave = _functools.partial(vars(sys).__setitem__, last, last)
-        cycle = type("", (), {"__call__": staticmethod(int), "__del__": leave})()
-        cycle.itself = cycle
-        os.register_at_fork(after_in_child=cycle)
-        return status
 
 
 CHILD = Child(Preimports(PREIMPORTS))

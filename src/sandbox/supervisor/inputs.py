@@ -251,13 +251,6 @@ def empty(place):
             return
 
 
-def forget_notes():
-    try:
-        CHILD.notes.madvise(9)
-    except (OSError, ValueError, AttributeError):
-        CHILD.notes[:] = bytes(NOTE_BYTES)
-
-
 def unpack(tar, lies_over=False):
     unpacker = Unpacker(lies_over)
     unpacker.feed(tar)
@@ -288,7 +281,7 @@ def run_inputs(run):
             if index:
                 sweep(system_v)
                 sockets.await_end()
-                forget_notes()
+                CHILD.notes.clear()
                 unpack(run.archive)
             if given[2]:
                 unpack(given[2], lies_over=True)

@@ -189,7 +189,18 @@ export const parseInputExit = (frame: Frame) => parseJson(inputExitSchema, frame
 export const parseExit = (frame: Frame) => parseJson(exitSchema, frame);
 
 /** What runs in PID 1 and in the child it forks at the end of the last of them. */
-const CHILD_FILES = ['baseline', 'preimports', 'display_watch', 'exception_details', 'second_main', 'child'] as const;
+const CHILD_FILES = [
+  'baseline',
+  'preimports',
+  'display_watch',
+  'exception_details',
+  'second_main',
+  'notes',
+  'proc_view',
+  'program_end',
+  'input_forks',
+  'child',
+] as const;
 /** What PID 1 runs after these, in this order and in the same namespace. */
 const SUPERVISOR_FILES = [
   'host_link',

@@ -215,13 +215,13 @@ class Run:
 
     def said(self):
         """What the program said of its own end and of its last value; of many inputs, the last one's."""
-        value = CHILD.read_note(VALUE_NOTE) if self.plan["wantsLastValue"] else None
-        exception = CHILD.read_note(EXCEPTION_NOTE)
+        value = CHILD.notes.read(VALUE_NOTE) if self.plan["wantsLastValue"] else None
+        exception = CHILD.notes.read(EXCEPTION_NOTE)
         return {
             "value": value and value[0],
             "valueOmittedBytes": value[1] if value else 0,
             "exception": exception and {"type": exception[0][:200], "line": exception[1] or None},
-            "details": CHILD.read_note(DETAIL_NOTE),
+            "details": CHILD.notes.read(DETAIL_NOTE),
         }
 
     def report_input(self, index, cpu_ms, kills, omitted, said):
@@ -298,7 +298,7 @@ class Run:
                 if self.plan["displays"]:
                     poller.register(self.displays.descriptor, select.POLLIN)
             ready = poller.poll(-(-wait * 1000 // 1))
-            if not is_ending and CHILD.is_ending():
+            if not is_ending and CHILD.notes.is_ending():
                 is_ending = True
                 host.held_until = time.monotonic() + HOLD_LAST_S
             for descriptor, _ in ready:
@@ -406,7 +406,7 @@ class Run:
                 "cpuMs": children_cpu_ms(),
                 "memoryPeakBytes": memory_peak_bytes(),
                 "oomKills": kills,
-                "unseenDisplays": self.process is CHILD and CHILD.shows_unseen(self.displays.taken),
+                "unseenDisplays": self.process is CHILD and CHILD.notes.shows_unseen(self.displays.taken),
                 "totalBytes": self.total_bytes or {stream.name: stream.total for stream in self.streams},
                 "omittedBytes": self.omitted_bytes,
                 "omittedDisplays": self.displays.omitted,
