@@ -26,6 +26,7 @@ class Host:
         self.incoming = bytearray()
         self.outgoing = []
         self.outgoing_bytes = 0
+        self.sent_bytes = 0
         # Until when what is sent waits for more to go with it: each write wakes three processes on its way.
         self.held_until = 0.0
         self.closed = False
@@ -59,6 +60,7 @@ class Host:
                 self.closed = True
                 return
             self.outgoing_bytes -= written
+            self.sent_bytes += written
             while written:
                 first = self.outgoing[0]
                 if written >= len(first):
@@ -102,3 +104,12 @@ class Host:
             # A shorter part was all there is.
             if not part or len(part) < STREAM_READ_BYTES:
                 return
+
+    def await_close(self, seconds):
+        """Waits until the host closes the link, at most so long. What it says is not heard any more."""
+        deadline = time.monotonic() + seconds
+        while not self.closed and time.monotonic() < deadline:
+            ready, _, _ = select.select([0], [], [], max(0, deadline - time.monotonic()))
+            if ready:
+                for _ in self.receive():
+                    pass

@@ -33,6 +33,10 @@ HOLD_FIRST_S = 0.002
 HOLD_LAST_S = 0.01
 # How long this process stays after its last frame. Its end wakes the engine, while the host answers.
 LEAVE_AFTER_S = 0.02
+# What is on its way when this process ends, the engine passes on for two seconds and no longer, however slow its reader is.
+# After more than that takes no time, this process stays until the host, which has heard everything, closes the link.
+SURELY_PASSED_BYTES = 1 << 15
+LEAVE_AT_LAST_S = 60.0
 
 F_SETPIPE_SZ = 1031
 PIPE_CAPACITY_BYTES = 262144
@@ -425,6 +429,10 @@ def prefer_the_program():
         pass
 
 
+def leave(host):
+    host.await_close(LEAVE_AFTER_S if host.sent_bytes < SURELY_PASSED_BYTES else LEAVE_AT_LAST_S)
+
+
 def supervise():
     host = Host()
     # The kernel drops signals to PID 1 that have no handler, whoever of its namespace sends them.
@@ -472,6 +480,7 @@ def supervise():
             run.cause = None
         run.report()
         host.flush(time.monotonic() + 30)
+        leave(host)
         return
     host.held_until = time.monotonic() + HOLD_FIRST_S
     host.send("STARTED")
@@ -482,7 +491,7 @@ def supervise():
         run.collect_artifacts()
     run.report()
     host.flush(time.monotonic() + 30)
-    select.select([], [], [], LEAVE_AFTER_S)
+    leave(host)
 
 
 WAKE_READ, WAKE_WRITE = os.pipe()
