@@ -113,6 +113,7 @@ export class DockerSocketProxy implements AsyncDisposable {
   readonly counts = new Map<ProxiedCall, number>();
   #server: Server | undefined;
   #isHung = false;
+  #isHeld = false;
 
   private constructor(upstream: string) {
     this.#upstream = upstream;
@@ -168,6 +169,16 @@ export class DockerSocketProxy implements AsyncDisposable {
     });
     this.#server = server;
     await new Promise<void>((resolve) => server.listen(this.socketPath, resolve));
+  }
+
+  /** The streams of attached containers stand still, and nothing else. Returns what lets them go on. */
+  holdAttached(): () => void {
+    this.#isHeld = true;
+    for (const stream of this.#attached) stream.pause();
+    return () => {
+      this.#isHeld = false;
+      for (const stream of this.#attached) stream.resume();
+    };
   }
 
   /** Breaks the streams of every attached container, and nothing else. */
@@ -268,7 +279,7 @@ export class DockerSocketProxy implements AsyncDisposable {
         } else if (!to.write(chunk) && !this.#isHung) {
           from.pause();
           to.once('drain', () => {
-            if (!this.#isHung) from.resume();
+            if (!this.#isHung && !this.#isHeld) from.resume();
           });
         }
       });
