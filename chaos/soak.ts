@@ -87,13 +87,10 @@ function sampleOf(server: Server, daemon: PrivateDaemon, runs: number): Sample {
   };
 }
 
-/** Least squares. */
+/** Theil and Sen's: the median of the slopes between each two. Memory the allocator gives back now and then does not count as growth. */
 function slopeOf(points: readonly (readonly [number, number])[]): number {
-  const mean = (of: (point: readonly [number, number]) => number) =>
-    points.reduce((sum, point) => sum + of(point), 0) / points.length;
-  const x = mean(([runs]) => runs);
-  const y = mean(([, value]) => value);
-  const above = points.reduce((sum, [runs, value]) => sum + (runs - x) * (value - y), 0);
-  const below = points.reduce((sum, [runs]) => sum + (runs - x) ** 2, 0);
-  return below === 0 ? 0 : above / below;
+  const slopes = points.flatMap(([runs, value], index) =>
+    points.slice(index + 1).map(([laterRuns, laterValue]) => (laterValue - value) / (laterRuns - runs)),
+  );
+  return slopes.sort((a, b) => a - b)[slopes.length >> 1] ?? 0;
 }
