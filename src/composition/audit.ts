@@ -11,7 +11,7 @@ import type { Outcome } from '../domain/outcome.ts';
 import type { AdvisoryEvent } from '../dependencies/advisories/package-advisories.ts';
 import type { AnalysisEvent } from '../execution/run-analysis.ts';
 import type { Accepting, RunWitness } from '../execution/executions.ts';
-import type { ExecutionMilestone } from '../execution/run-accepted.ts';
+import type { ExecutionMilestone } from '../domain/milestones.ts';
 import type { RefusedCaller } from '../http/http-settings.ts';
 import { AuditHead } from '../store/audit-head.ts';
 import type { Logger } from '../telemetry/logger.ts';

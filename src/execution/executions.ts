@@ -1,14 +1,13 @@
 /**
- * The story of an execution: decided, accepted, admitted, run, ended, forgotten.
- * Doors call this and nothing below it.
+ * Executions, to whom doors speak and to nothing below: one is planned (plan-run.ts) and accepted here or refused, and
+ * then run (run-accepted.ts); it is found, cancelled, recovered and forgotten here.
  *
- * It owns the cleanup: whatever happens, the project is freed, the place is given
- * up, the container goes, and the record ends exactly once.
+ * What was taken for a run that is refused is given back here; of an accepted one, run-accepted.ts gives it back.
  */
 import { mayActOn, SERVICE, type Caller } from '../domain/caller.ts';
 import { ServiceError } from '../domain/errors.ts';
 import type { DoorForm, Execution, ExecutionId, ExecutionResult } from '../domain/execution.ts';
-import { type CancelReason } from '../domain/outcome.ts';
+import type { CancelReason } from '../domain/outcome.ts';
 import type { RunPlan, RunRequest, SandboxShape } from '../domain/plan.ts';
 import type { Project } from '../domain/project.ts';
 import type { Webhook } from '../domain/webhook.ts';

@@ -9,7 +9,8 @@ import type { InputResult } from '../domain/inputs.ts';
 import { exitCodeOf, type CancelReason, type Outcome } from '../domain/outcome.ts';
 import type { RunPlan } from '../domain/plan.ts';
 import type { ProgramReport } from '../domain/program-report.ts';
-import type { Ending, InputEnding } from '../sandbox/sandbox.ts';
+import type { InputEnding } from '../sandbox/run-frames.ts';
+import type { Ending } from '../sandbox/sandbox.ts';
 import { reportedOutcome, saidIn } from './ending-to-outcome.ts';
 
 /** Exit code of an execution of which an input was not run although all that were ended with 0. */

@@ -11,9 +11,9 @@ import type { LayerLease } from '../dependencies/layer-store.ts';
 import type { AnalysisReport } from '../domain/analysis.ts';
 import type { Display } from '../domain/displays.ts';
 import { ServiceError } from '../domain/errors.ts';
-import type { ExecutionId } from '../domain/execution.ts';
+import type { ExecutionMilestone } from '../domain/milestones.ts';
 import { isFailureOfOurs, type Outcome, type Usage } from '../domain/outcome.ts';
-import type { RunPlan, SandboxShape } from '../domain/plan.ts';
+import type { SandboxShape } from '../domain/plan.ts';
 import type { Project } from '../domain/project.ts';
 import type { Lease } from '../sandbox/cold-start.ts';
 import type { ArtifactFiles } from '../store/artifact-files.ts';
@@ -28,22 +28,6 @@ import { InputResults } from './input-results.ts';
 import { recordEnd } from './record-end.ts';
 import type { AskedAnalysis } from './run-analysis.ts';
 import type { AskedPackages, AttachedPackages, RunPackages } from './run-packages.ts';
-
-/** What an execution goes through, for those who count; see telemetry/. */
-export type ExecutionMilestone =
-  | { readonly kind: 'accepted'; readonly id: ExecutionId; readonly plan: RunPlan; readonly projectBytes: number }
-  | { readonly kind: 'acquired'; readonly id: ExecutionId; readonly waitedMs: number; readonly acquireMs: number }
-  | { readonly kind: 'first_byte'; readonly id: ExecutionId; readonly sinceStartMs: number }
-  | {
-      readonly kind: 'ended';
-      readonly id: ExecutionId;
-      readonly plan: RunPlan;
-      readonly outcome: Outcome;
-      readonly usage: Usage | undefined;
-      readonly totalMs: number;
-      /** What went wrong on our side; for the log only. */
-      readonly cause: unknown;
-    };
 
 /** What was reserved and read for a run when it was accepted. */
 export interface AcceptedRun {

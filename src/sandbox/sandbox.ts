@@ -9,17 +9,13 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Duplex } from 'node:stream';
-import type { Display } from '../domain/displays.ts';
-import { ServiceError } from '../domain/errors.ts';
-import type { OutputStream } from '../domain/events.ts';
 import type { RunInput } from '../domain/inputs.ts';
 import type { RunPlan, SandboxShape } from '../domain/plan.ts';
 import type { Project } from '../domain/project.ts';
 import { AttachDemultiplexer } from './attach-demultiplexer.ts';
-import { ArtifactFrames, type ArtifactSink } from './artifact-frames.ts';
-import { displayOf } from './display-frame.ts';
 import { startDeadline } from './deadline.ts';
 import type { DockerDaemon } from './docker-daemon.ts';
+import { relayFrames, type RunSink } from './run-frames.ts';
 import { FrameWriter } from './supervisor/frame-writer.ts';
 import {
   compiledCommand,
@@ -27,15 +23,10 @@ import {
   encodeJsonFrame,
   FRAME,
   FrameDecoder,
-  parseExit,
   parseHello,
-  parseInputExit,
-  parseOmitted,
-  parseRefused,
   PROTOCOL_VERSION,
   ProtocolError,
   type ExitReport,
-  type InputExitReport,
   type Frame,
 } from './supervisor/protocol.ts';
 
@@ -56,31 +47,9 @@ const DIAGNOSTIC_BYTES_MAX = 4_096;
 const WRITE_BYTES = 256 * 1024;
 /** What the frames of a small run need beside its request, project and stdin. */
 const SMALL_RUN_BYTES = 1024;
-/** Output frames may exceed the kept bytes by this much before the container counts as broken. */
-const OUTPUT_SLACK_BYTES = 1 << 20;
-
 /** The sandbox stopped telling the truth, or telling anything: nothing can be said about the program. */
 export class SandboxBroken extends Error {
   override readonly name = 'SandboxBroken';
-}
-
-/** Receives what a run produces, while it produces it. Returning a promise slows the program down. */
-export interface RunSink {
-  started(): void;
-  output(stream: OutputStream, data: Buffer): void | Promise<void>;
-  omitted(stream: OutputStream, bytes: number): void;
-  display(display: Display): void;
-  /** One of many inputs ended; their output comes with it and not by `output`. */
-  readonly inputEnded?: (ending: InputEnding) => void;
-  /** The files the run left, one after the other: a header, then `size` bytes. Absent: nobody takes any. */
-  readonly artifacts?: ArtifactSink;
-}
-
-/** How one of many inputs ended, as observed. */
-export interface InputEnding {
-  readonly report: InputExitReport;
-  readonly stdout: Buffer;
-  readonly stderr: Buffer;
 }
 
 /** How the run ended, as observed. */
@@ -288,10 +257,15 @@ export class Sandbox {
       hasStarted = startDeadline(START_DEADLINE_MS + bytes / INTAKE_BYTES_PER_MS_MIN, () => {
         endByForce('never_started');
       });
-      const ending = this.#relay(plan, sink, () => {
-        hasStarted();
-        const graceMs = BACKSTOP_GRACE_MS + (plan.artifacts ? ARTIFACT_GRACE_MS : 0);
-        timers.push(setTimeout(endByForce, (plan.inputs?.limits.wallMs ?? plan.limits.wall_ms) + graceMs, 'wall_ms'));
+      const ending = relayFrames(plan, sink, {
+        token: this.#token,
+        next: () => this.#next(),
+        onStarted: () => {
+          hasStarted();
+          const graceMs = BACKSTOP_GRACE_MS + (plan.artifacts ? ARTIFACT_GRACE_MS : 0);
+          timers.push(setTimeout(endByForce, (plan.inputs?.limits.wallMs ?? plan.limits.wall_ms) + graceMs, 'wall_ms'));
+        },
+        broken: (detail) => new SandboxBroken(detail),
       });
       ending.catch(() => undefined);
       if (!this.#loading) void this.load(plan, project, signal);
@@ -365,87 +339,6 @@ export class Sandbox {
     const flushed = writer.flush();
     this.#isSent = true;
     await flushed;
-  }
-
-  /** Passes frames on until the exit frame; undefined when the container fell silent before it. */
-  async #relay(plan: RunPlan, sink: RunSink, onStarted: () => void): Promise<ExitReport | undefined> {
-    let received = { stdout: 0, stderr: 0 };
-    let ofInput: { stdout: Buffer[]; stderr: Buffer[] } = { stdout: [], stderr: [] };
-    let inputsEnded = 0;
-    let hasStarted = false;
-    const shown = { count: 0, bytes: 0 };
-    const artifacts = new ArtifactFrames(plan, sink.artifacts, this.#token);
-    for (;;) {
-      const frame = await this.#next();
-      if (!frame) return undefined;
-      switch (frame.type) {
-        case FRAME.STARTED:
-          hasStarted = true;
-          onStarted();
-          sink.started();
-          break;
-        case FRAME.STDOUT:
-        case FRAME.STDERR: {
-          const stream = frame.type === FRAME.STDOUT ? 'stdout' : 'stderr';
-          received[stream] += frame.payload.length;
-          if (!hasStarted || received[stream] > plan.limits.output_bytes + OUTPUT_SLACK_BYTES) {
-            throw new ProtocolError(`unexpected ${stream}`);
-          }
-          if (plan.inputs) {
-            ofInput[stream].push(frame.payload);
-            break;
-          }
-          const slow = sink.output(stream, frame.payload);
-          if (slow) await slow;
-          break;
-        }
-        case FRAME.OMITTED: {
-          const { stream, bytes } = parseOmitted(frame);
-          if (plan.inputs) ofInput[stream].push(Buffer.from(`\n[... ${String(bytes)} bytes omitted ...]\n`));
-          else sink.omitted(stream, bytes);
-          break;
-        }
-        case FRAME.DISPLAY: {
-          shown.count += 1;
-          shown.bytes += frame.payload.length;
-          const { count = 0, bytes = 0 } = plan.displays ?? {};
-          if (!hasStarted || shown.count > count || shown.bytes > bytes) throw new ProtocolError('unexpected display');
-          const display = displayOf(frame.payload);
-          if (display) sink.display(display);
-          break;
-        }
-        case FRAME.ARTIFACT:
-        case FRAME.ARTIFACT_DATA:
-        case FRAME.ARTIFACTS_SKIPPED:
-          await artifacts.take(frame);
-          break;
-        case FRAME.REFUSED: {
-          if (hasStarted) throw new ProtocolError('a refusal after the start');
-          const { code, detail } = parseRefused(frame);
-          if (code === 'project_too_large') throw new ServiceError('project_too_large', detail);
-          throw new SandboxBroken(detail);
-        }
-        case FRAME.INPUT_EXIT: {
-          const report = parseInputExit(frame);
-          const isNext = report.index === inputsEnded && inputsEnded < (plan.inputs?.list.length ?? 0);
-          if (!isNext || report.token !== this.#token) throw new ProtocolError('an unexpected end of an input');
-          const [stdout, stderr] = [Buffer.concat(ofInput.stdout), Buffer.concat(ofInput.stderr)];
-          sink.inputEnded?.({ report, stdout, stderr });
-          inputsEnded += 1;
-          received = { stdout: 0, stderr: 0 };
-          ofInput = { stdout: [], stderr: [] };
-          break;
-        }
-        case FRAME.EXIT: {
-          const report = parseExit(frame);
-          if (report.token !== this.#token) throw new ProtocolError('an exit frame that is not the supervisor’s');
-          await artifacts.finish();
-          return report;
-        }
-        default:
-          throw new ProtocolError(`unexpected frame ${String(frame.type)}`);
-      }
-    }
   }
 
   /** Why the stream ended without an exit frame. */

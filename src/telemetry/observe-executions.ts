@@ -2,27 +2,11 @@
  * Counts and logs what executions go through: one log line per run, with its id,
  * its outcome and its timings, and nothing of what the caller sent.
  */
-import type { ExecutionId } from '../domain/execution.ts';
-import type { Outcome, Usage } from '../domain/outcome.ts';
-import type { RunPlan } from '../domain/plan.ts';
+import type { ExecutionMilestone } from '../domain/milestones.ts';
 import type { Logger } from './logger.ts';
 import type { Metrics } from './metrics.ts';
 
-type Milestone =
-  | { readonly kind: 'accepted'; readonly projectBytes: number }
-  | { readonly kind: 'acquired'; readonly id: ExecutionId; readonly waitedMs: number; readonly acquireMs: number }
-  | { readonly kind: 'first_byte'; readonly sinceStartMs: number }
-  | {
-      readonly kind: 'ended';
-      readonly id: ExecutionId;
-      readonly plan: RunPlan;
-      readonly outcome: Outcome;
-      readonly usage: Usage | undefined;
-      readonly totalMs: number;
-      readonly cause: unknown;
-    };
-
-export function observeMilestones(logger: Logger, metrics: Metrics): (milestone: Milestone) => void {
+export function observeMilestones(logger: Logger, metrics: Metrics): (milestone: ExecutionMilestone) => void {
   return (milestone) => {
     switch (milestone.kind) {
       case 'accepted':

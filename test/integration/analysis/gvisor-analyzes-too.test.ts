@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ServiceError } from '../../../src/domain/errors.ts';
 import { containersOf, docker } from '../../support/docker-containers.ts';
 import { startEngine, type TestEngine } from '../../support/engine.ts';
+import { amongOthers, HARD_SOURCES, oneSkipped } from '../../support/hard-sources.ts';
 
 const RUNTIME = 'runsc';
 const info = (await docker.info()) as { Runtimes?: Record<string, unknown> };
@@ -55,27 +56,12 @@ describe.skipIf(!hasGvisor)('under gVisor', () => {
     expect(new Set(runtimes.values())).toEqual(new Set([RUNTIME]));
   }, 150_000);
 
-  it.each<[string, string, RegExp]>([
-    ['a syntax error', 'def (:\n', /^syntax_error$/],
-    ['parentheses without end', '('.repeat(100_000), /^(syntax_error|not_readable|crashed)$/],
-    ['a sum of a hundred thousand', `x = ${'1+'.repeat(100_000)}1\n`, /^(not_readable|crashed)$/],
-    ['calls of calls', `x${'()'.repeat(200_000)}\n`, /^(not_readable|crashed)$/],
-    [
-      'a list that needs more memory than there is',
-      `x = [${'1,'.repeat(500_000)}]\n`,
-      /^(not_readable|timed_out|crashed)$/,
-    ],
-  ])(
+  it.each(HARD_SOURCES)(
     'a source with %s is skipped, and the others are not',
     async (_name, content, reason) => {
-      const { analysis, exit_code } = await analyzed({ 'main.py': '', 'a.py': content, 'z.py': 'eval(x)\n' });
+      const { analysis, exit_code } = await analyzed(amongOthers(content));
       expect(exit_code).toBe(0);
-      expect(analysis).toMatchObject({
-        status: 'incomplete',
-        files_analyzed: 2,
-        skipped: { count: 1, entries: [{ file: 'a.py', reason: expect.stringMatching(reason) as string }] },
-        findings: [{ id: 'B307', file: 'z.py' }],
-      });
+      expect(analysis).toMatchObject(oneSkipped(reason));
     },
     150_000,
   );

@@ -5,6 +5,7 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ANONYMOUS } from '../../../src/domain/caller.ts';
+import { amongOthers, HARD_SOURCES, oneSkipped } from '../../support/hard-sources.ts';
 import { projectOf, runRequest, startEngine, type TestEngine } from '../../support/engine.ts';
 
 let engine: TestEngine;
@@ -107,29 +108,16 @@ describe('sources that are not ordinary', () => {
     expect(analysis).toMatchObject({ status: 'complete', findings: [{ id: 'B307', file: 'odd.py' }] });
   });
 
-  it.each<[string, string | Uint8Array, RegExp]>([
-    ['a syntax error', 'def (:\n', /^syntax_error$/],
+  it.each<readonly [string, string | Uint8Array, RegExp]>([
+    ...HARD_SOURCES,
     ['bytes that are no text', Buffer.from([0x23, 0xff, 0xfe, 0x0a]), /^(syntax_error|not_readable)$/],
     ['a NUL', 'x = 1\0\n', /^(syntax_error|not_readable)$/],
-    ['parentheses without end', '('.repeat(100_000), /^(syntax_error|not_readable|crashed)$/],
     ['an expression as deep as the stack', `x = ${'-'.repeat(200_000)}1\n`, /^(syntax_error|not_readable|crashed)$/],
-    ['a sum of a hundred thousand', `x = ${'1+'.repeat(100_000)}1\n`, /^(not_readable|crashed)$/],
-    ['calls of calls', `x${'()'.repeat(200_000)}\n`, /^(not_readable|crashed)$/],
-    [
-      'a list that needs more memory than there is',
-      `x = [${'1,'.repeat(500_000)}]\n`,
-      /^(not_readable|timed_out|crashed)$/,
-    ],
     ['more than is read of one file', `x = "${'y'.repeat(1 << 20)}"\n`, /^too_large$/],
   ])('one with %s is skipped, and the others are not', async (_name, content, reason) => {
-    const { analysis, exit_code } = await analyzed({ 'main.py': '', 'a.py': content, 'z.py': 'eval(x)\n' });
+    const { analysis, exit_code } = await analyzed(amongOthers(content));
     expect(exit_code).toBe(0);
-    expect(analysis).toMatchObject({
-      status: 'incomplete',
-      files_analyzed: 2,
-      skipped: { count: 1, entries: [{ file: 'a.py', reason: expect.stringMatching(reason) as string }] },
-      findings: [{ id: 'B307', file: 'z.py' }],
-    });
+    expect(analysis).toMatchObject(oneSkipped(reason));
   });
 
   it('more code than is analyzed is told, and nothing is started for it', async () => {

@@ -2,9 +2,8 @@
  * Analysis over HTTP: in every form of request and answer, kept over a restart, and as
  * a gate in front of every door where the operator blocks.
  */
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { auditLines } from '../../support/audit-lines.ts';
 import { Door } from '../../support/python-executor-requests.ts';
 import { plainTar } from '../../support/python-executor-tars.ts';
 import { temporaryStateDirectory } from '../../support/state-directory.ts';
@@ -32,16 +31,7 @@ const postJson = (document: object, to = door, headers = {}) =>
     headers: { 'content-type': 'application/json', ...headers },
     body: JSON.stringify(document),
   });
-const auditOf = (directory: string) =>
-  readdirSync(join(directory, 'audit'))
-    .filter((name) => name.endsWith('.jsonl'))
-    .flatMap((name) =>
-      readFileSync(join(directory, 'audit', name), 'utf8')
-        .trim()
-        .split('\n'),
-    )
-    .map((line) => JSON.parse(line) as Record<string, unknown>)
-    .filter(({ kind }) => kind === 'analyzed');
+const auditOf = (directory: string) => auditLines(directory, 'analyzed');
 
 describe('a report that is asked for', () => {
   it('in JSON, in a form and in the query of an archive is in the answer', async () => {

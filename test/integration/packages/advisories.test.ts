@@ -3,9 +3,8 @@
  * refused before the program begins; what a source costs that is away, slow or asked
  * by many; what a restart keeps.
  */
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { auditLines } from '../../support/audit-lines.ts';
 import { advisory, AdvisorySource } from '../../support/advisory-source.ts';
 import { removeLayers } from '../../support/layers.ts';
 import { PackageIndex } from '../../support/package-index.ts';
@@ -76,16 +75,7 @@ const open = async (settings: Record<string, string> = {}) => {
     },
   };
 };
-const auditOf = (directory: string) =>
-  readdirSync(join(directory, 'audit'))
-    .filter((name) => name.endsWith('.jsonl'))
-    .flatMap((name) =>
-      readFileSync(join(directory, 'audit', name), 'utf8')
-        .trim()
-        .split('\n'),
-    )
-    .map((line) => JSON.parse(line) as Record<string, unknown>)
-    .filter(({ kind }) => kind === 'advised');
+const auditOf = (directory: string) => auditLines(directory, 'advised');
 const lastEvent = (text: string) => JSON.parse(text.trim().split('\n').at(-1) ?? '') as Record<string, unknown>;
 
 describe('where the operator wants to know', () => {

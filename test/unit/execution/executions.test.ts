@@ -8,9 +8,10 @@ import { ServiceError } from '../../../src/domain/errors.ts';
 import type { RunRequest, SandboxShape } from '../../../src/domain/plan.ts';
 import type { Project } from '../../../src/domain/project.ts';
 import { Executions, type ExecutionsOptions } from '../../../src/execution/executions.ts';
-import type { ExecutionMilestone } from '../../../src/execution/run-accepted.ts';
+import type { ExecutionMilestone } from '../../../src/domain/milestones.ts';
 import type { Lease } from '../../../src/sandbox/cold-start.ts';
-import { SandboxBroken, type Ending, type RunSink } from '../../../src/sandbox/sandbox.ts';
+import type { RunSink } from '../../../src/sandbox/run-frames.ts';
+import { SandboxBroken, type Ending } from '../../../src/sandbox/sandbox.ts';
 import { temporaryStore } from '../../support/state-directory.ts';
 import { PLAN, reported } from './plan-and-report.ts';
 

@@ -67,7 +67,7 @@ describe('milestones', () => {
 
   test('a run is one log line, with its id, outcome and timings and nothing the caller sent', () => {
     const { lines, observe } = observed();
-    observe({ kind: 'accepted', projectBytes: 5 });
+    observe({ kind: 'accepted', id: ended.id, plan, projectBytes: 5 });
     observe(ended);
     expect(lines).toEqual([
       expect.objectContaining({ execution_id: ended.id, outcome: 'timed_out', total_ms: 10, usage: ended.usage }),
@@ -90,7 +90,7 @@ describe('milestones', () => {
   test('phases are in seconds', async () => {
     const { metrics, observe } = observed();
     observe({ kind: 'acquired', id: ended.id, waitedMs: 1000, acquireMs: 2000 });
-    observe({ kind: 'first_byte', sinceStartMs: 3000 });
+    observe({ kind: 'first_byte', id: ended.id, sinceStartMs: 3000 });
     const body = await text(metrics);
     expect(body).toContain('pyexec_phase_seconds_sum{phase="queue"} 1');
     expect(body).toContain('pyexec_phase_seconds_sum{phase="acquire"} 2');
