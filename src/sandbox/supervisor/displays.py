@@ -58,8 +58,8 @@ class Displays:
         self.omitted = 0
         self.taken = 0
 
-    def begin(self, run, wish):
-        self.run = run
+    def begin(self, relay, wish):
+        self.relay = relay
         self.count_left = wish["count"] if wish else 0
         self.bytes_left = wish["bytes"] if wish else 0
         if not wish:
@@ -153,8 +153,8 @@ class Displays:
         self.count_left -= 1
         self.bytes_left -= len(message)
         # What was printed before it comes before it.
-        self.run.drain()
-        self.run.host.send("DISPLAY", message)
+        self.relay.drain()
+        self.relay.host.send("DISPLAY", message)
 
     def text_of(self, message, parts):
         """The message with nothing but its plain text, where that still fits."""

@@ -5,24 +5,13 @@ learns of an input: PID 1's memory, with the token and all inputs in it, is neve
 copied into a program. Part of PID 1's one namespace.
 """
 
-import ctypes
-import errno
 import os
 import select
 import time
 
 TEMPLATE_GRACE_S = 5.0
-# What a file takes of the memory beside its content.
-INODE_BYTES = 1024
 # Where files take more than this part of the memory, they are removed before the next process is forked.
 FILES_PART = 8
-# Of System V objects between two inputs.
-NUMBERS_MAX = 1 << 20
-SWEPT = ("/work", "/tmp", "/dev/shm")
-
-
-class Damaged(Exception):
-    """The next input could not find what the first one found."""
 
 
 class InputProcess:
@@ -111,150 +100,17 @@ class Template:
         return data
 
 
-class Sockets:
-    """Unix sockets of the sandbox. One that is only in a message it was sent to itself outlives its process, and its
-    name with it, until the kernel looks for such (unix(7), SCM_RIGHTS)."""
-
-    def __init__(self):
-        """While the template waits: nothing else has begun."""
-        self.most = None
-        try:
-            self.descriptor = os.open("/proc/net/unix", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return
-        lines = self.lines()
-        # With a network that is not the sandbox's own, others' are among them.
-        if not self.is_named(lines):
-            # The two that the next process hears by come and go.
-            self.most = lines.count(b"\n") + 2
-
-    def lines(self):
-        return os.pread(self.descriptor, 1 << 16, 0)
-
-    @staticmethod
-    def is_named(lines):
-        return b"@" in lines or b"/" in lines
-
-    def await_end(self):
-        """@raises Damaged when one of a program does not go."""
-        if self.most is None:
-            return
-        give_up = time.monotonic() + TEMPLATE_GRACE_S
-        while time.monotonic() < give_up:
-            lines = self.lines()
-            if lines.count(b"\n") <= self.most and not self.is_named(lines):
-                return
-            # Closing one has the kernel look.
-            for descriptor in socket_pair():
-                os.close(descriptor)
-            time.sleep(0.001)
-        raise Damaged("a socket of an input could not be ended")
-
-
-def file_bytes():
-    """About what files take of the memory."""
-    taken = 0
-    for place in SWEPT:
-        try:
-            disk = os.statvfs(place)
-        except OSError:
-            continue
-        taken += (disk.f_blocks - disk.f_bfree) * disk.f_frsize + (disk.f_files - disk.f_ffree) * INODE_BYTES
-    return taken
-
-
-class SystemV:
-    """System V objects, which outlive whoever made them."""
-
-    KINDS = (
-        ("shm", lambda: LIBC.shmget(0, ctypes.c_size_t(1), 0o1600), lambda number: LIBC.shmctl(number, 0, None)),
-        ("msg", lambda: LIBC.msgget(0, 0o1600), lambda number: LIBC.msgctl(number, 0, None)),
-        ("sem", lambda: LIBC.semget(0, 1, 0o1600), lambda number: LIBC.semctl(number, 0, 0, None)),
-    )
-
-    def __init__(self):
-        # The number an object of ours had. Those that can be made at all: a filter that refuses it does so to the end.
-        self.numbers = {}
-        for kind, make, remove in self.KINDS:
-            number = make()
-            if number >= 0:
-                remove(number)
-            if number >= 0 or ctypes.get_errno() not in (errno.EPERM, errno.ENOSYS):
-                self.numbers[kind] = number
-
-    def sweep(self):
-        """Removes them all. @raises OSError."""
-        for kind, make, remove in self.KINDS:
-            if kind not in self.numbers:
-                continue
-            try:
-                descriptor = os.open("/proc/sysvipc/" + kind, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError:
-                # gVisor lists none, and gives numbers one after the other.
-                before, number = self.numbers[kind], make()
-                if not 0 <= number - before <= NUMBERS_MAX:
-                    raise OSError(errno.ENOSPC, "there may be System V objects")
-                for made in range(max(0, before), number + 1):
-                    remove(made)
-                self.numbers[kind] = number
-                continue
-            with open(descriptor, "rb", buffering=0) as file:
-                for line in file.readall().splitlines()[1:]:
-                    remove(int(line.split()[1]))
-
-
-def sweep(system_v):
-    """Empties what a program can write to; every process of it has ended. @raises OSError."""
-    for place in SWEPT:
-        if os.path.isdir(place):
-            empty(place)
-    system_v.sweep()
-
-
-def empty(place):
-    """Removes everything in a directory, whatever its modes and however deep: folders are lifted up, never descended."""
-    try:
-        os.chmod(place, 0o755 if place == WORK else 0o1777)
-        for name in os.listxattr(place):
-            os.removexattr(place, name)
-        os.utime(place)
-    except OSError:
-        # /dev/shm is root's.
-        pass
-    lifted = 0
-    prefix = os.path.join(place, os.urandom(8).hex())
-    while True:
-        lifted_before = lifted
-        # One after the other: a list of all the names there can be would need memory, and there may be none left.
-        with os.scandir(place) as entries:
-            for entry in entries:
-                if not entry.is_dir(follow_symlinks=False):
-                    os.unlink(entry.path)
-                    continue
-                try:
-                    os.rmdir(entry.path)
-                    continue
-                except OSError:
-                    os.chmod(entry.path, 0o700)
-                with os.scandir(entry.path) as inside:
-                    for inner in inside:
-                        if not inner.is_dir(follow_symlinks=False):
-                            os.unlink(inner.path)
-                            continue
-                        # A directory that may not be written cannot be moved: its `..` changes.
-                        os.chmod(inner.path, 0o700)
-                        lifted += 1
-                        os.rename(inner.path, "%s-%d" % (prefix, lifted))
-                os.rmdir(entry.path)
-        # Nobody else is alive: what was not lifted up is gone.
-        if lifted == lifted_before:
-            return
-
-
 def unpack(tar, lies_over=False):
     unpacker = Unpacker(lies_over)
     unpacker.feed(tar)
     unpacker.finish()
+
+
+def plan_of_input(plan, args, wall_ms, output_bytes):
+    """The plan for one input: its arguments, and what is left of what all of them may use."""
+    limits = dict(plan["limits"], wall_ms=wall_ms)
+    limits["output_bytes"] = min(limits["output_bytes"], max(1, output_bytes))
+    return dict(plan, args=args, limits=limits)
 
 
 def run_inputs(run):
@@ -269,14 +125,14 @@ def run_inputs(run):
     run.total_bytes = {"stdout": 0, "stderr": 0}
     try:
         # Nobody shows anything; its socket has a name.
-        run.displays.begin(run, None)
+        run.displays.begin(run.relay, None)
         sockets = Sockets()
         template = Template()
         system_v = SystemV()
         kills = oom_kills() or 0
         for index, given in enumerate(run.inputs):
             left_ms = (give_up - time.monotonic()) * 1000
-            if left_ms <= 0 or output_left <= 0 or run.cause == "cancelled":
+            if left_ms <= 0 or output_left <= 0 or run.relay.cause == "cancelled":
                 break
             if index:
                 sweep(system_v)
@@ -286,27 +142,28 @@ def run_inputs(run):
             if given[2]:
                 unpack(given[2], lies_over=True)
             cpu_before = children_cpu_ms()
-            run.begin(InputProcess(template), given, min(wall_limit, left_ms), output_left)
-            run.go()
-            run.relay()
-            run.read_what_is_there()
+            relay = run.relay = Relay(run.host, run.displays, InputProcess(template))
+            args, stdin, _ = given
+            its_plan = plan_of_input(plan, args, min(wall_limit, left_ms), output_left)
+            Start(relay.process, its_plan, run.unpacker).go()
+            relay.run(its_plan, stdin)
+            relay.read_what_is_there()
             try:
-                template.end_all(run.reap, file_bytes() < plan["limits"]["memory_bytes"] // FILES_PART)
+                template.end_all(relay.reap, file_bytes() < plan["limits"]["memory_bytes"] // FILES_PART)
             except Damaged as problem:
                 damage = str(problem)
-                run.end_everything()
-            run.read_what_is_there()
-            omitted = run.finish_streams()
-            for stream in run.streams:
-                stream.close()
+                relay.end_everything()
+            relay.read_what_is_there()
+            omitted = relay.finish_streams()
+            relay.close()
+            for stream in relay.streams:
                 run.total_bytes[stream.name] += stream.total
                 output_left -= stream.total - omitted[stream.name]
-            run.close_process()
             kills_before, kills = kills, oom_kills() or 0
             said = run.said()
             output_left -= len(said["value"] or "") + len((said["details"] or ("",))[0])
             run.report_input(index, children_cpu_ms() - cpu_before, kills - kills_before, omitted, said)
-            failed = run.cause is not None or run.status != 0
+            failed = relay.cause is not None or relay.status != 0
             if damage or failed and bounds["stopOnFailure"]:
                 break
     except Damaged as problem:

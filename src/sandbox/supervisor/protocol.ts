@@ -205,8 +205,11 @@ const CHILD_FILES = [
 const SUPERVISOR_FILES = [
   'host_link',
   'unpacker',
+  'program_start',
   'program_output',
   'accounting',
+  'program_relay',
+  'leftovers',
   'inputs',
   'artifacts',
   'displays',

@@ -14,75 +14,25 @@ closed to the child. It decides nothing about isolation, which is the container'
 import errno
 import fcntl
 import json
-import marshal
 import os
 import _signal as signal
-import resource
 import select
-import struct
 import sys
 import time
 
 PROTOCOL = 3
-# How long to wait for killed processes to be gone, and for their pipes to end.
-REAP_GRACE_S = 2.0
-CPU_POLL_S = 0.1
 # How long STARTED and the first output wait for the end, to leave with it.
 HOLD_FIRST_S = 0.002
-# And what is put out when the program's interpreter ends already.
-HOLD_LAST_S = 0.01
 # How long this process stays after its last frame. Its end wakes the engine, while the host answers.
 LEAVE_AFTER_S = 0.02
 # What is on its way when this process ends, the engine passes on for two seconds and no longer, however slow its reader is.
 # After more than that takes no time, this process stays until the host, which has heard everything, closes the link.
 SURELY_PASSED_BYTES = 1 << 15
 LEAVE_AT_LAST_S = 60.0
+# How long the last frames may take to leave.
+LAST_WORDS_S = 30
 
 F_SETPIPE_SZ = 1031
-PIPE_CAPACITY_BYTES = 262144
-
-
-def program_of(plan, environment):
-    """What the child is told before its files are there."""
-    entry = plan["entry"]
-    args = plan["args"]
-    if entry["kind"] == "module":
-        command = [b"-m", entry["name"].encode()]
-    else:
-        command = [os.fsencode(entry["path"])]
-    fresh = (
-        plan["commandChain"]
-        # Read by libraries when they are imported, which has happened.
-        or CHILD.preimports.were_other(plan["environment"])
-        or any(name.startswith(("PYTHON", "LC_", "LANG", "MALLOC_", "GLIBC_")) for name in plan["environment"])
-    )
-    arguments = [os.fsencode(argument) for argument in args]
-    command = [os.fsencode(sys.executable), b"python3"] + command + arguments
-    if plan["commandChain"]:
-        script = " && ".join("{ %s\n}" % step for step in plan["commandChain"])
-        command = [b"/bin/sh", b"sh", b"-c", os.fsencode(script)]
-    return {
-        # A new interpreter instead of the fork; the child may have reasons of its own.
-        "fresh": bool(fresh),
-        "command": command,
-        "entry": entry.get("path", ""),
-        "module": entry.get("name", ""),
-        "args": args,
-        "environment": environment,
-        "last_value": plan["wantsLastValue"],
-        "displays": plan["displays"] is not None,
-    }
-
-
-def files_of(plan, unpacker):
-    """What it is told once they are."""
-    path = plan["entry"].get("path", "")
-    return {
-        # Not a module, a folder, or nothing at all. It may still be an archive.
-        "is_script": path.endswith(".py")
-        and bool(unpacker.known.get(os.fsencode(path)) or os.path.isfile(os.path.join(WORK, path))),
-        "has_links": unpacker.has_links,
-    }
 
 
 class Run:
@@ -94,17 +44,16 @@ class Run:
         self.plan = None
         self.unpacker = Unpacker()
         self.stdin = bytearray()
-        self.cause = None
-        self.status = None
-        self.process = CHILD
-        # With many inputs: each as (args, stdin, files), the project to restore, and what the current one may use.
+        # The process that runs, or is to; of many inputs, the current one.
+        self.relay = Relay(host, displays, CHILD)
+        # What the process of a single run is told; of many inputs, each has its own.
+        self.start = None
+        # With many inputs: each as (args, stdin, files), and the project to restore.
         self.inputs = []
         self.archive = bytearray()
         self.damage = None
-        self.is_told = self.is_told_of_files = False
-        self.stdin_open = False
-        self.total_bytes = None
-        self.is_anything_alive = True
+        self.total_bytes = self.omitted_bytes = None
+        self.wall_ms = 0.0
 
     def receive_project(self, poller):
         """Collects plan, project and stdin until the host says RELEASE."""
@@ -113,8 +62,8 @@ class Run:
         while not released:
             if any(descriptor == WAKE_READ for descriptor, _ in poller.poll()):
                 os.read(WAKE_READ, 4096)
-                self.reap()
-                if self.status is not None:
+                self.relay.reap()
+                if self.relay.status is not None:
                     # The waiting process ended: where memory runs out, the kernel takes it first. Nothing can be run here.
                     os._exit(0)
             for kind, payload in self.host.receive():
@@ -122,7 +71,8 @@ class Run:
                     self.plan = json.loads(payload)
                     self.unpacker.remembers = self.plan["artifacts"] is not None
                     if not self.plan["inputs"]:
-                        self.tell()
+                        self.displays.begin(self.relay, self.plan["displays"])
+                        self.start = Start(CHILD, self.plan, self.unpacker)
                 elif kind == FRAME_TYPES["ARCHIVE"]:
                     self.unpacker.feed(payload)
                     if self.plan["inputs"]:
@@ -143,79 +93,32 @@ class Run:
                     self.host.flush(time.monotonic() + REAP_GRACE_S)
                 else:
                     raise Refused("sandbox_failed", "unexpected frame %d before the release" % kind)
-            if self.unpacker.done and self.is_told and not self.is_told_of_files:
+            if self.unpacker.done and self.start:
                 # While the host records that the run begins, the child does all that comes before the first line.
-                self.tell_of_files()
+                self.start.tell_of_files()
             if self.host.closed and not released:
                 os._exit(0)
         self.unpacker.finish()
 
-    def rlimits(self):
-        """The limits of every process of the program; the child sets them before it begins."""
-        limits = self.plan["limits"]
-        cpu_seconds = -(-limits["cpu_ms"] // 1000)
-        return [
-            (resource.RLIMIT_CPU, (cpu_seconds + 1, cpu_seconds + 2)),
-            (resource.RLIMIT_NOFILE, (limits["open_files"], limits["open_files"])),
-            (resource.RLIMIT_FSIZE, (limits["disk_bytes"], limits["disk_bytes"])),
-            (resource.RLIMIT_CORE, (0, 0)),
-        ]
+    def run_once(self):
+        """The program, whatever of it is left, and what it leaves."""
+        self.host.held_until = time.monotonic() + HOLD_FIRST_S
+        self.host.send("STARTED")
+        self.relay.run(self.plan, bytes(self.stdin))
+        is_over = self.relay.end_everything()
+        self.omitted_bytes = self.relay.finish_streams()
+        if is_over:
+            self.collect_artifacts()
 
-    def environment(self):
-        environment = dict(os.environ)
-        environment.pop("HOSTNAME", None)
-        environment.update(self.plan["environment"])
-        return environment
-
-    def tell(self):
-        """Tells the waiting process what to run. It makes itself ready, and begins at `go`."""
-        self.is_told = True
-        self.displays.begin(self, self.plan["displays"])
-        self.say(b"P", dict(program_of(self.plan, self.environment()), rlimits=self.rlimits()))
-
-    def tell_of_files(self):
-        """Tells it what the files are, which are there."""
-        self.is_told_of_files = True
-        self.say(b"", files_of(self.plan, self.unpacker))
-
-    def say(self, what, value):
-        value = marshal.dumps(value)
-        view = memoryview(what + struct.pack(">I", len(value)) + value)
-        while view:
-            view = view[os.write(self.process.go, view) :]
-
-    def go(self):
-        """Has the program begin."""
-        if not self.is_told:
-            self.tell()
-        if not self.is_told_of_files:
-            self.tell_of_files()
-        os.write(self.process.go, b"G")
-        os.close(self.process.go)
-
-    def begin(self, process, given, wall_ms, output_bytes):
-        """Makes the next input's process the one that is run."""
-        args, stdin, _ = given
-        limits = dict(self.plan["limits"], wall_ms=wall_ms)
-        limits["output_bytes"] = min(limits["output_bytes"], max(1, output_bytes))
-        self.plan = dict(self.plan, args=args, limits=limits)
-        self.process, self.status, self.stdin = process, None, stdin
-        self.is_told = self.is_told_of_files = False
-        self.cause = None
-
-    def read_what_is_there(self):
-        """Reads what the pipes hold, as far as the host takes it."""
-        give_up = time.monotonic() + REAP_GRACE_S
-        for stream in self.streams:
-            while stream.open and time.monotonic() < give_up:
-                if self.host.outgoing_bytes >= OUTGOING_BYTES_MAX:
-                    self.host.flush(time.monotonic() + 0.1)
-                elif not stream.read():
-                    break
-
-    def close_process(self):
-        if self.stdin_open:
-            os.close(self.process.stdin_write)
+    def run_each(self):
+        """The program once per input. How the inputs ended was told; the whole ends because it is at its end."""
+        self.host.send("STARTED")
+        self.omitted_bytes = {"stdout": 0, "stderr": 0}
+        run_inputs(self)
+        self.relay.status = 0
+        self.relay.wall_ms = self.wall_ms
+        if self.relay.cause != "cancelled":
+            self.relay.cause = None
 
     def said(self):
         """What the program said of its own end and of its last value; of many inputs, the last one's."""
@@ -229,189 +132,39 @@ class Run:
         }
 
     def report_input(self, index, cpu_ms, kills, omitted, said):
-        status = self.status
         self.host.held_until = 0.0
         self.host.send_json(
             "INPUT_EXIT",
             {
                 "token": self.plan["token"],
                 "index": index,
-                "exitCode": os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None,
-                "signal": os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None,
-                "cause": self.cause,
-                "wallMs": self.wall_ms,
+                **self.relay.outcome(),
                 "cpuMs": cpu_ms,
                 "oomKills": kills,
-                "totalBytes": {stream.name: stream.total for stream in self.streams},
                 "omittedBytes": omitted,
                 **said,
             },
         )
 
-    def relay(self):
-        """Passes bytes both ways until the program's first process has ended or a limit is met."""
-        limits = self.plan["limits"]
-        host = self.host
-        started = time.monotonic()
-        deadline = started + limits["wall_ms"] / 1000
-        watches_cpu = limits["cpu_ms"] < limits["wall_ms"] * limits["cpus"]
-        cpu_before = cgroup_cpu_ms() if watches_cpu else None
-        self.streams = [
-            OutputStream("stdout", self.process.stdout_read, host, limits["output_bytes"]),
-            OutputStream("stderr", self.process.stderr_read, host, limits["output_bytes"]),
-        ]
-        stdin = memoryview(bytes(self.stdin))
-        self.stdin = bytearray()
-        self.stdin_open = True
-        is_ending = False
-        # Where it has ended already, the signal may have been heard already.
-        is_woken = True
-        while True:
-            if is_woken:
-                self.is_anything_alive = self.reap()
-                is_woken = False
-            if self.status is not None or self.cause:
-                break
-            now = time.monotonic()
-            if now >= deadline:
-                self.cause = "wall_ms"
-                break
-            wait = deadline - now
-            if watches_cpu:
-                wait = min(wait, CPU_POLL_S)
-                used = cgroup_cpu_ms()
-                if used is not None and cpu_before is not None and used - cpu_before >= limits["cpu_ms"]:
-                    self.cause = "cpu_ms"
-                    break
-            if self.stdin_open and not stdin:
-                os.close(self.process.stdin_write)
-                self.stdin_open = False
-            poller = select.poll()
-            poller.register(WAKE_READ, select.POLLIN)
-            poller.register(0, select.POLLIN)
-            if host.is_held:
-                wait = min(wait, max(0, host.held_until - now))
-            elif host.outgoing:
-                poller.register(1, select.POLLOUT)
-            if self.stdin_open:
-                poller.register(self.process.stdin_write, select.POLLOUT)
-            if host.outgoing_bytes < OUTGOING_BYTES_MAX:
-                for stream in self.streams:
-                    if stream.open:
-                        poller.register(stream.descriptor, select.POLLIN)
-                if self.plan["displays"]:
-                    poller.register(self.displays.descriptor, select.POLLIN)
-            ready = poller.poll(-(-wait * 1000 // 1))
-            if not is_ending and CHILD.notes.is_ending():
-                is_ending = True
-                host.held_until = time.monotonic() + HOLD_LAST_S
-            for descriptor, _ in ready:
-                if descriptor == WAKE_READ:
-                    os.read(WAKE_READ, 4096)
-                    is_woken = True
-                elif descriptor == 0:
-                    for kind, _ in host.receive():
-                        if kind == FRAME_TYPES["CANCEL"]:
-                            self.cause = "cancelled"
-                    if host.closed:
-                        self.cause = "cancelled"
-                elif descriptor == 1:
-                    host.pump()
-                elif descriptor == self.displays.descriptor:
-                    self.displays.serve()
-                elif self.stdin_open and descriptor == self.process.stdin_write:
-                    try:
-                        stdin = stdin[os.write(self.process.stdin_write, stdin[:PIPE_READ_BYTES]) :]
-                    except BlockingIOError:
-                        pass
-                    except OSError:
-                        stdin = memoryview(b"")
-                else:
-                    self.read_stream(descriptor)
-                    # Most likely it has ended, and the signal is on its way.
-                    is_woken = is_woken or not any(stream.open for stream in self.streams)
-        self.wall_ms = (time.monotonic() - started) * 1000
-
-    def read_stream(self, descriptor):
-        for stream in self.streams:
-            if stream.open and stream.descriptor == descriptor:
-                stream.read()
-                self.check_overflow(stream)
-
-    def check_overflow(self, stream):
-        if self.plan["onOverflow"] == "kill" and stream.total > stream.keep_bytes:
-            self.cause = self.cause or "output_bytes"
-
-    def finish_streams(self):
-        """Ends the streams; how much of each was left out. What was read last may be what was too much."""
-        for stream in self.streams:
-            self.check_overflow(stream)
-        return {stream.name: stream.finish() for stream in self.streams}
-
-    def drain(self):
-        """Reads what the program's pipes hold now, and little more where somebody goes on filling them."""
-        for stream in self.streams:
-            for _ in range(2 * PIPE_CAPACITY_BYTES // PIPE_READ_BYTES):
-                if not stream.open or not stream.read():
-                    break
-            self.check_overflow(stream)
-
-    def reap(self):
-        """Collects every ended process; remembers how the program's first one ended."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return False
-            if pid == 0:
-                return True
-            if pid == self.process.pid:
-                self.status = status
-
-    def end_everything(self):
-        """Kills what is left, waits for it, reads the pipes to their end; whether nothing is left alive."""
-        give_up = time.monotonic() + REAP_GRACE_S
-        alive = self.is_anything_alive
-        while True:
-            if alive:
-                try:
-                    os.kill(-1, signal.SIGKILL)
-                except OSError:
-                    pass
-                alive = self.reap()
-            for stream in self.streams:
-                while stream.open and self.host.outgoing_bytes < OUTGOING_BYTES_MAX and stream.read():
-                    if time.monotonic() >= give_up:
-                        break
-            self.host.pump()
-            if time.monotonic() >= give_up:
-                return not alive
-            if not alive and not any(stream.open for stream in self.streams):
-                return True
-            select.select([WAKE_READ], [], [], 0.001 if alive else 0)
-
     def collect_artifacts(self):
         """Sends what the program left, unless nobody asked, or waits any more."""
-        if self.plan["artifacts"] is not None and self.cause != "cancelled" and not self.host.closed:
+        if self.plan["artifacts"] is not None and self.relay.cause != "cancelled" and not self.host.closed:
             wish, known = self.plan["artifacts"], self.unpacker.known
             ArtifactCollector(self.host, wish, known, self.plan["token"]).collect()
 
     def report(self):
-        status = self.status
-        kills = oom_kills()
+        outcome = self.relay.outcome()
+        if self.total_bytes:
+            outcome["totalBytes"] = self.total_bytes
         self.host.send_json(
             "EXIT",
             {
                 "token": self.plan["token"],
-                "exitCode": os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None,
-                "signal": os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None,
-                "cause": self.cause,
-                "wallMs": self.wall_ms,
+                **outcome,
                 "cpuMs": children_cpu_ms(),
                 "memoryPeakBytes": memory_peak_bytes(),
-                "oomKills": kills,
-                "unseenDisplays": self.process is CHILD and CHILD.notes.shows_unseen(self.displays.taken),
-                "totalBytes": self.total_bytes or {stream.name: stream.total for stream in self.streams},
+                "oomKills": oom_kills(),
+                "unseenDisplays": not self.inputs and CHILD.notes.shows_unseen(self.displays.taken),
                 "omittedBytes": self.omitted_bytes,
                 "omittedDisplays": self.displays.omitted,
                 "damage": self.damage,
@@ -427,6 +180,25 @@ def prefer_the_program():
             file.write("1000")
     except OSError:
         pass
+
+
+def is_prepared(run, poller):
+    """Takes the run; whether it can begin. Otherwise the host was told why not."""
+    try:
+        run.receive_project(poller)
+        if run.start:
+            run.start.go()
+        return True
+    except Refused as refusal:
+        code, detail = refusal.code, str(refusal)
+    except OSError as problem:
+        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+            code, detail = "project_too_large", "the project does not fit into the sandbox"
+        else:
+            code, detail = "sandbox_failed", "%s: %s" % (type(problem).__name__, problem.strerror)
+    run.host.send_json("REFUSED", {"code": code, "detail": detail})
+    run.host.flush(time.monotonic() + REAP_GRACE_S)
+    return False
 
 
 def leave(host):
@@ -455,44 +227,16 @@ def supervise():
     run = Run(host, displays)
     poller = select.poll()
     poller.register(0, select.POLLIN)
-    try:
-        run.receive_project(poller)
-        if not run.plan["inputs"]:
-            run.go()
-    except Refused as refusal:
-        host.send_json("REFUSED", {"code": refusal.code, "detail": str(refusal)})
-        host.flush(time.monotonic() + REAP_GRACE_S)
-        return
-    except OSError as problem:
-        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-            host.send_json("REFUSED", {"code": "project_too_large", "detail": "the project does not fit into the sandbox"})
-        else:
-            host.send_json("REFUSED", {"code": "sandbox_failed", "detail": "%s: %s" % (type(problem).__name__, problem.strerror)})
-        host.flush(time.monotonic() + REAP_GRACE_S)
+    if not is_prepared(run, poller):
         return
     # The byte code that another container is made of has long passed.
     host.sent_bytes = 0
-    if run.plan["inputs"]:
-        host.send("STARTED")
-        run.omitted_bytes = {"stdout": 0, "stderr": 0}
-        run_inputs(run)
-        # How the inputs ended was told; the whole ended because it was at its end.
-        run.status = 0
-        if run.cause != "cancelled":
-            run.cause = None
-        run.report()
-        host.flush(time.monotonic() + 30)
-        leave(host)
-        return
-    host.held_until = time.monotonic() + HOLD_FIRST_S
-    host.send("STARTED")
-    run.relay()
-    is_over = run.end_everything()
-    run.omitted_bytes = run.finish_streams()
-    if is_over:
-        run.collect_artifacts()
+    if run.start:
+        run.run_once()
+    else:
+        run.run_each()
     run.report()
-    host.flush(time.monotonic() + 30)
+    host.flush(time.monotonic() + LAST_WORDS_S)
     leave(host)
 
 
