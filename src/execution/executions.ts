@@ -22,7 +22,7 @@ import { mayUseImage } from '../policy/within-caller.ts';
 import type { Lease } from '../sandbox/cold-start.ts';
 import type { EventLines } from '../output/event-lines.ts';
 import { ArtifactFiles } from '../store/artifact-files.ts';
-import type { IdempotencyKey } from '../store/execution-store.ts';
+import type { Acceptance, IdempotencyKey } from '../store/execution-store.ts';
 import { ArtifactShelf } from './artifact-shelf.ts';
 import { EarlierFiles } from './earlier-files.ts';
 import { ExecutionRecord, type RecordStorage } from './execution-record.ts';
@@ -71,6 +71,8 @@ export interface SubmitOptions {
   readonly idempotencyKey?: string | undefined;
   /** Called when the execution is one that was accepted before, under the same key. */
   readonly onRepeated?: () => void;
+  /** Whether the door tells nobody of the execution before it has ended. */
+  readonly isToldAtEnd?: boolean;
 }
 
 /** An accepted execution, for the door that submitted it. */
@@ -90,7 +92,7 @@ export interface Submitted {
   follow(after: number, signal: AbortSignal): AsyncGenerator<EventLines, void, void>;
 }
 
-/** Output of a running program is on the disk after this long: a crash takes no more of it. */
+/** Output of a running program is saved after this long: a crash takes no more of it; and what was accepted is on the disk. */
 const SAVE_INTERVAL_MS = 1000;
 
 export class Executions {
@@ -128,6 +130,7 @@ export class Executions {
     this.#earlierFiles = new EarlierFiles(options.projects, this.artifacts);
     this.#saving = setInterval(() => {
       for (const record of this.#active.values()) record.save();
+      if (this.#active.size > 0) this.#syncAccepted();
     }, SAVE_INTERVAL_MS);
     this.#saving.unref();
   }
@@ -150,7 +153,7 @@ export class Executions {
     request: RunRequest,
     given: Project,
     caller: Caller,
-    { form, idempotencyKey, onRepeated }: SubmitOptions = {},
+    { form, idempotencyKey, onRepeated, isToldAtEnd = false }: SubmitOptions = {},
   ): Promise<Submitted> {
     const key = idempotencyKey === undefined ? undefined : keyFor(idempotencyKey, request, given, form);
     let project = given;
@@ -189,7 +192,12 @@ export class Executions {
           if (attached) record.installed(attached.layer.packages, attached.advisories);
           if (!packages || attached) early = await this.#loadEarly(record, project, attached?.layer);
         }
-        await this.#accept(record, { id: record.id, caller, plan, project }, early, form, key);
+        const acceptance = {
+          key,
+          container: early?.sandbox.containerId,
+          isToldAtEnd: isToldAtEnd && request.webhook === undefined,
+        };
+        await this.#accept(record, { id: record.id, caller, plan, project }, acceptance, form);
       } catch (error) {
         if (early) {
           await early.sandbox.abandon();
@@ -226,20 +234,14 @@ export class Executions {
   }
 
   /** Records the run, once its witness knows of it. */
-  async #accept(
-    record: ExecutionRecord,
-    accepting: Accepting,
-    early: Lease | undefined,
-    form?: DoorForm,
-    key?: IdempotencyKey,
-  ): Promise<void> {
+  async #accept(record: ExecutionRecord, accepting: Accepting, acceptance: Acceptance, form?: DoorForm): Promise<void> {
     const { store, witness } = this.#options;
     await witness?.accepting(accepting);
     try {
       // Draining may have begun meanwhile.
       this.refuseIfDraining();
       const accepted = { id: record.id, ownerId: record.ownerId, result: record.result(), form };
-      store.accept(accepted, key, early?.sandbox.containerId);
+      store.accept(accepted, acceptance);
       // At once: what is recorded and not active has been left by a crash.
       this.#active.set(record.id, record);
     } catch (error) {
@@ -281,6 +283,15 @@ export class Executions {
     return this.#options.slots.retryAfterSeconds(caller.id);
   }
 
+  /** That a run began is on the disk soon, whatever it does to the machine. */
+  #syncAccepted(): void {
+    try {
+      this.#options.store.sync();
+    } catch {
+      // Whoever records the end is told.
+    }
+  }
+
   #checkWebhook(webhook: Webhook): void {
     if (!this.#options.webhooks) throw new ServiceError('invalid_webhook', 'This server delivers no webhooks.');
     this.#options.webhooks.check(webhook);
@@ -316,7 +327,10 @@ export class Executions {
   }
 
   #find(id: string, age?: 'however old'): ExecutionRecord | RecordedExecution | undefined {
-    const record = this.#active.get(id) ?? this.#unrecorded.get(id);
+    const active = this.#active.get(id);
+    // Of one that is told with its end somebody learns before.
+    if (active) this.#options.store.sync();
+    const record = active ?? this.#unrecorded.get(id);
     if (record) return record;
     const stored = this.#options.store.read(id, age);
     if (!stored) return undefined;

@@ -6,7 +6,7 @@
  * process as soon as it returns; against the loss of power only under FULL, which
  * waits for the disk. Who writes says which; see docs/ARCHITECTURE.md.
  */
-import { closeSync, existsSync, openSync } from 'node:fs';
+import { closeSync, existsSync, fdatasyncSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { ServiceError } from '../domain/errors.ts';
 import { StateDirectoryError } from './state-directory.ts';
@@ -24,6 +24,9 @@ class Damaged extends Error {}
 
 export class Database {
   readonly #handle: DatabaseSync;
+  readonly #path: string;
+  /** Whether a commit that returned would be lost with the power. */
+  #isBehind = false;
   #durability: Durability = 'FULL';
 
   /**
@@ -35,6 +38,7 @@ export class Database {
    */
   constructor(path: string, migrations: readonly string[], isChecked = false) {
     if (!existsSync(path)) closeSync(openSync(path, 'a', 0o600));
+    this.#path = path;
     this.#handle = new DatabaseSync(path, { timeout: 2000 });
     try {
       const version = this.pragma('user_version');
@@ -78,12 +82,25 @@ export class Database {
     try {
       const result = work();
       this.#handle.exec('COMMIT');
+      this.#isBehind = durability === 'NORMAL';
       return result;
     } catch (error) {
       // Some failures have rolled back already.
       if (this.#handle.isTransaction) this.#handle.exec('ROLLBACK');
       throw error;
     }
+  }
+
+  /** What was committed is on the disk when this returns. Needs no room there. @throws {Error} of the system. */
+  sync(): void {
+    if (!this.#isBehind) return;
+    const log = openSync(`${this.#path}-wal`, 'r');
+    try {
+      fdatasyncSync(log);
+    } finally {
+      closeSync(log);
+    }
+    this.#isBehind = false;
   }
 
   /**

@@ -47,6 +47,15 @@ export interface IdempotencyKey {
   readonly request: string;
 }
 
+/** What is known of an execution when it is accepted. */
+export interface Acceptance {
+  readonly key?: IdempotencyKey | undefined;
+  /** The container its program may run in from now on. */
+  readonly container?: string | undefined;
+  /** Whether nobody learns of the execution before its end is recorded. */
+  readonly isToldAtEnd?: boolean;
+}
+
 export class ExecutionStore {
   readonly #state: StateDirectory;
   readonly #retention: Retention;
@@ -83,20 +92,28 @@ export class ExecutionStore {
 
   /**
    * Records that an execution was accepted, and, where it has its container already, that the program may run from
-   * now on. On return it is on the disk.
+   * now on. On return it is on the disk, unless its id is told with its end and not before: then a loss of power takes
+   * it until `sync` or any end is recorded.
    * @throws {ServiceError} storage_full, storage_unavailable: nothing was accepted.
    */
   accept(
     execution: Omit<StoredExecution, 'state' | 'events' | 'shownSeq'>,
-    key?: IdempotencyKey,
-    container?: string,
+    { key, container, isToldAtEnd = false }: Acceptance = {},
   ): void {
     const { id, ownerId, result, form } = execution;
     this.#checkPlace();
-    this.#write('FULL', (rows) => {
+    // A program that has a key must not run a second time, whoever knows of the first.
+    this.#write(isToldAtEnd && key === undefined ? 'NORMAL' : 'FULL', (rows) => {
       rows.insert(id, ownerId, Date.parse(result.created_at), formText(form), JSON.stringify(result));
       if (key) rows.putKey(ownerId, key.key, key.request, id);
       if (container !== undefined) rows.starting(id, container);
+    });
+  }
+
+  /** What was recorded so far is on the disk when this returns. @throws {ServiceError} storage_unavailable. */
+  sync(): void {
+    this.#guarded(() => {
+      this.#open?.database.sync();
     });
   }
 

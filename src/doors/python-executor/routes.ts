@@ -120,6 +120,7 @@ async function execute(
   const run = { ...asked.run, ...requirementsOf(asked.requirements) };
   const submitted = await executions.submit(run, project, exchange.caller, {
     form: { door: DOOR },
+    isToldAtEnd: mode === 'sync',
     ...keyed(request, reply),
   });
   exchange.executionId = submitted.id;
@@ -153,7 +154,11 @@ async function evaluate(
       : [];
   run = { ...run, ...requirementsOf(asked.requirements), suggestedPackages: packages };
   const form = { door: DOOR, ...(packages.length > 0 ? { facts: { detected_packages: packages } } : {}) };
-  const submitted = await executions.submit(run, project, exchange.caller, { form, ...keyed(request, reply) });
+  const submitted = await executions.submit(run, project, exchange.caller, {
+    form,
+    isToldAtEnd: true,
+    ...keyed(request, reply),
+  });
   exchange.executionId = submitted.id;
   return answerWhenEnded(request, reply, submitted, context);
 }

@@ -92,6 +92,7 @@ async function createExecution(request: FastifyRequest, reply: FastifyReply, con
   const submitted = await executions.submit(run, project, exchange.caller, {
     idempotencyKey,
     onRepeated: () => void reply.header('idempotency-replayed', 'true'),
+    isToldAtEnd: form === JSON_TYPE && !isAsync && !detach,
   });
   exchange.executionId = submitted.id;
   reply.header('x-execution-id', submitted.id).header('cache-control', 'no-store');

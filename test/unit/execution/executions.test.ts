@@ -1,13 +1,13 @@
 /** The story of an execution with a sandbox that does what the test says: everything is given back, the end comes once. */
 import { tmpdir } from 'node:os';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { ANONYMOUS } from '../../../src/domain/caller.ts';
 import { RunSlots } from '../../../src/admission/run-slots.ts';
 import { DEFAULT_ARCHIVE_LIMITS } from '../../../src/archive/archive-limits.ts';
 import { ServiceError } from '../../../src/domain/errors.ts';
 import type { RunRequest, SandboxShape } from '../../../src/domain/plan.ts';
 import type { Project } from '../../../src/domain/project.ts';
-import { Executions, type ExecutionsOptions } from '../../../src/execution/executions.ts';
+import { Executions, type ExecutionsOptions, type SubmitOptions } from '../../../src/execution/executions.ts';
 import type { ExecutionMilestone } from '../../../src/domain/milestones.ts';
 import type { Lease } from '../../../src/sandbox/cold-start.ts';
 import type { RunSink } from '../../../src/sandbox/run-frames.ts';
@@ -77,8 +77,8 @@ function setup(run: Run, change: Partial<ExecutionsOptions> = {}, queueMax = 2) 
       return Promise.resolve();
     },
   });
-  const submit = (request: Partial<RunRequest> = {}) =>
-    executions.submit({ ...REQUEST, ...request }, project(), ANONYMOUS);
+  const submit = (request: Partial<RunRequest> = {}, options: SubmitOptions = {}) =>
+    executions.submit({ ...REQUEST, ...request }, project(), ANONYMOUS, options);
   return { executions, slots, store, milestones, counts, submit };
 }
 
@@ -91,6 +91,30 @@ const untilAborted: Run = (_sink, signal) =>
     if (signal.aborted) end();
     else signal.addEventListener('abort', end, { once: true });
   });
+
+describe('what nobody is told of before its end', () => {
+  test('is on the disk before somebody who knows its id is answered', async () => {
+    const { executions, store, submit } = setup(untilAborted);
+    const accept = vi.spyOn(store, 'accept');
+    const sync = vi.spyOn(store, 'sync');
+    const { id } = await submit({}, { isToldAtEnd: true });
+    expect(accept.mock.lastCall?.[1]).toMatchObject({ isToldAtEnd: true });
+    expect(sync).not.toHaveBeenCalled();
+    executions.get(id, ANONYMOUS).cancel('requested');
+    expect(sync).toHaveBeenCalledOnce();
+    await executions.drain(0);
+  });
+
+  test('is on the disk within a second or so', async () => {
+    const { executions, store, submit } = setup(untilAborted);
+    const sync = vi.spyOn(store, 'sync');
+    await submit({}, { isToldAtEnd: true });
+    await vi.waitFor(() => {
+      expect(sync).toHaveBeenCalled();
+    }, 5000);
+    await executions.drain(0);
+  });
+});
 
 describe('however a run ends', () => {
   test.each<[string, Run, object]>([

@@ -72,7 +72,7 @@ describe('an execution', () => {
   test('is starting from the first on where its container is known', () => {
     const store = openStore();
     const id = newExecutionId();
-    store.accept({ id, ownerId: 'ada', result: resultOf(id), form: undefined }, undefined, 'pyexec-1');
+    store.accept({ id, ownerId: 'ada', result: resultOf(id), form: undefined }, { container: 'pyexec-1' });
     expect(store.read(id)?.state).toBe('starting');
   });
 
@@ -124,7 +124,7 @@ describe('a key', () => {
   test('stands for an execution of one caller, and goes with it', () => {
     const store = openStore({ ttlMs: 1 });
     const id = newExecutionId();
-    store.accept({ id, ownerId: 'ada', result: resultOf(id), form: undefined }, { key: 'k', request: 'r' });
+    store.accept({ id, ownerId: 'ada', result: resultOf(id), form: undefined }, { key: { key: 'k', request: 'r' } });
     expect(store.byKey('ada', 'k')).toEqual({ id, request: 'r' });
     expect(store.byKey('bob', 'k')).toBeUndefined();
     store.finish(id, finishedResult(id, new Date(Date.now() - 10)), eventsThatPrint(id, ''));
@@ -136,7 +136,7 @@ describe('a key', () => {
     const store = openStore();
     for (const request of ['r', 's']) {
       const id = newExecutionId();
-      store.accept({ id, ownerId: 'ada', result: resultOf(id), form: undefined }, { key: 'k', request });
+      store.accept({ id, ownerId: 'ada', result: resultOf(id), form: undefined }, { key: { key: 'k', request } });
       expect(store.byKey('ada', 'k')).toEqual({ id, request });
     }
   });
