@@ -36,9 +36,14 @@ export interface State {
 /** @throws {ConfigError} naming the setting, when the directory or what is in it cannot be used. */
 export function openState(config: Config, logger: Logger): State {
   const directory = usable(() => StateDirectory.open(config.PYEXEC_STATE_DIR));
-  const opened: { close(): void }[] = [directory];
+  const reserves = [new DiskReserve(directory.path, 'start'), new DiskReserve(directory.path, 'ends')];
+  const refill = () => {
+    for (const reserve of reserves) reserve.fill();
+  };
+  // Databases that are closed leave room: what the next start needs is set aside before anybody else takes it.
+  const opened: { close(): void }[] = [{ close: refill }, directory];
   const open = <T extends { close(): void }>(database: () => T): T => {
-    const made = usable(() => withReserve(directory.path, database));
+    const made = usable(() => withReserves(reserves, database));
     opened.unshift(made);
     return made;
   };
@@ -66,10 +71,11 @@ export function openState(config: Config, logger: Logger): State {
     closeAll();
     throw error;
   }
+  refill();
   const onError = (error: unknown) => {
     logger.error({ err: error }, 'the records of executions could not be kept in order; it is tried again');
   };
-  const sweeper = new Sweeper({ directory, store, intervalMs: SWEEP_INTERVAL_MS, onError });
+  const sweeper = new Sweeper({ directory, store, reserves, intervalMs: SWEEP_INTERVAL_MS, onError });
   return {
     directory,
     store,
@@ -125,14 +131,14 @@ export function storageReadiness(store: ExecutionStore): { readonly ok: boolean;
   }
 }
 
-/** A full disk stops no start: the space that was set aside is for this, too. */
-function withReserve<T>(path: string, open: () => T): T {
+/** A full disk stops no start: the space that was set aside is for this, one file of it after the other. */
+function withReserves<T>([next, ...others]: readonly DiskReserve[], open: () => T): T {
   try {
     return open();
   } catch (error) {
-    if (!mayLackSpace(error)) throw error;
-    new DiskReserve(path).release();
-    return open();
+    if (next === undefined || !mayLackSpace(error)) throw error;
+    next.release();
+    return withReserves(others, open);
   }
 }
 

@@ -72,7 +72,7 @@ export class ExecutionStore {
     this.#state = state;
     this.#retention = retention;
     this.#path = join(state.path, 'state.sqlite');
-    this.#reserve = new DiskReserve(state.path);
+    this.#reserve = new DiskReserve(state.path, 'ends');
     const { count, bytes } = this.#connection().statements.sums();
     this.#doneCount = count;
     this.#doneBytes = bytes;
@@ -214,7 +214,6 @@ export class ExecutionStore {
     this.#doneCount = count;
     this.#doneBytes = bytes;
     this.#open?.statements.shrink();
-    this.#reserve.fill();
     return { withFiles: due.filter((row) => row.has_files === 1).map(({ id }) => id), isMoreDue: due.length === limit };
   }
 

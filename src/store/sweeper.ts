@@ -1,12 +1,14 @@
 /**
  * Keeps the records within their bounds: a bounded piece of work at a time, with
- * room between the pieces, and the directories of what went.
+ * room between the pieces, and the directories of what went; and the disk space
+ * that is set aside.
  *
  * At boot it also removes directories nobody recorded, which a crash between the
  * deletion of a record and that of its files leaves.
  */
 import { opendir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { DiskReserve } from './disk-reserve.ts';
 import type { ExecutionStore } from './execution-store.ts';
 import type { StateDirectory } from './state-directory.ts';
 
@@ -17,6 +19,8 @@ const PAUSE_MS = 20;
 export interface SweeperOptions {
   readonly directory: StateDirectory;
   readonly store: ExecutionStore;
+  /** Made again after a sweep where there is room, the first one first. */
+  readonly reserves: readonly DiskReserve[];
   readonly intervalMs: number;
   readonly onError: (error: unknown) => void;
 }
@@ -31,8 +35,12 @@ export class Sweeper {
     this.#options = options;
   }
 
-  /** Sweeps and then does `also` at the interval, until `stop`. Failures are reported and tried again. */
+  /**
+   * Sweeps now: a start may have room for nothing else. Then sweeps and does `also` at the interval, until `stop`.
+   * Failures are reported and tried again.
+   */
   start(also: () => Promise<void>): void {
+    void this.sweep();
     this.#timer = setInterval(() => {
       void this.sweep();
       void this.guard(also);
@@ -61,6 +69,7 @@ export class Sweeper {
     this.#sweeping ??= this.#sweep()
       .catch(this.#options.onError)
       .finally(() => {
+        for (const reserve of this.#options.reserves) reserve.fill();
         this.#sweeping = undefined;
       });
     return this.#sweeping;

@@ -198,7 +198,13 @@ describe('retention', () => {
     withFile('exe_stray');
     await sleep(60);
     const errors: unknown[] = [];
-    const sweeper = new Sweeper({ directory: state, store, intervalMs: 1000, onError: (error) => errors.push(error) });
+    const sweeper = new Sweeper({
+      directory: state,
+      store,
+      reserves: [],
+      intervalMs: 1000,
+      onError: (error) => errors.push(error),
+    });
     await sweeper.sweep();
     await sweeper.removeStrays();
     await sweeper.stop();
