@@ -2,6 +2,7 @@
  * How a run ended, as data. A program that fails is an outcome, not an error:
  * what the service refuses or fails at is in errors.ts.
  */
+import { ERRORS, isErrorCode } from './errors.ts';
 
 export type Outcome =
   | { readonly kind: 'exited'; readonly exit_code: number }
@@ -106,7 +107,12 @@ function formatSeconds(durationMs: number): string {
   return minutes > 0 ? `${String(minutes)}m${seconds}` : seconds;
 }
 
-/** Whether the run ended because of us: it is logged with its cause, and answered as a failure. */
+/** Whether it was refused after it was accepted, for what its caller asked: packages that do not exist, or may not be used. */
+export function isRefusal(outcome: Outcome): boolean {
+  return outcome.kind === 'infrastructure_error' && isErrorCode(outcome.code) && ERRORS[outcome.code].status < 500;
+}
+
+/** Whether the run ended because of us: it is logged with its cause, and an operator is to look at it. */
 export function isFailureOfOurs(outcome: Outcome): boolean {
-  return outcome.kind === 'infrastructure_error' || outcome.kind === 'interrupted';
+  return (outcome.kind === 'infrastructure_error' && !isRefusal(outcome)) || outcome.kind === 'interrupted';
 }

@@ -6,7 +6,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 import type { AdvisoryReport } from '../domain/advisories.ts';
 import type { AnalysisStatus } from '../domain/analysis.ts';
 import { ERRORS, isErrorCode, type ErrorCode } from '../domain/errors.ts';
-import type { Outcome, Usage } from '../domain/outcome.ts';
+import { isRefusal, type Outcome, type Usage } from '../domain/outcome.ts';
 import type { SandboxShape } from '../domain/plan.ts';
 
 const LAG_INTERVAL_MS = 100;
@@ -203,7 +203,8 @@ export class Metrics {
   }
 
   ended(outcome: Outcome, usage: Usage | undefined, runtime: string, totalMs: number): void {
-    this.#executions.inc({ outcome: outcome.kind, runtime });
+    // What any caller can bring about must not look like a failure of the service, which pages somebody.
+    this.#executions.inc({ outcome: isRefusal(outcome) ? 'refused' : outcome.kind, runtime });
     if (outcome.kind === 'timed_out') this.#timeouts.inc({ limit: outcome.limit });
     if (outcome.kind === 'out_of_memory') this.#oomKills.inc();
     this.phase('total', totalMs);

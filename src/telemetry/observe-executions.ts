@@ -26,6 +26,7 @@ export function observeMilestones(logger: Logger, metrics: Metrics): (milestone:
           execution_id: id,
           outcome: outcome.kind,
           ...(outcome.kind === 'exited' ? { exit_code: outcome.exit_code } : {}),
+          ...(outcome.kind === 'infrastructure_error' ? { code: outcome.code } : {}),
           image: plan.shape.image,
           runtime: plan.shape.runtime,
           network: plan.shape.network,

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { ERRORS } from '../../../src/domain/errors.ts';
 import { newExecutionId } from '../../../src/domain/execution.ts';
+import { isFailureOfOurs } from '../../../src/domain/outcome.ts';
 import { createLogger, type Logger } from '../../../src/telemetry/logger.ts';
 import { Metrics } from '../../../src/telemetry/metrics.ts';
 import { observeMilestones } from '../../../src/telemetry/observe-executions.ts';
@@ -43,8 +44,8 @@ test('gauges are read when they are asked for', async () => {
 describe('milestones', () => {
   function observed() {
     const metrics = new Metrics({});
-    const lines: unknown[] = [];
-    const record = (line: unknown) => lines.push(line);
+    const lines: Record<string, unknown>[] = [];
+    const record = (line: Record<string, unknown>) => lines.push(line);
     const logger = { info: record, error: record } as unknown as Logger;
     return { metrics, lines, observe: observeMilestones(logger, metrics) };
   }
@@ -85,6 +86,26 @@ describe('milestones', () => {
     expect(body).toContain('pyexec_timeouts_total{limit="wall_ms"} 1');
     expect(body).toContain('pyexec_oom_kills_total 1');
     expect(body).toContain('pyexec_cpu_seconds_total{runtime="runc"} 2');
+  });
+
+  test('a run that is refused for what it asked for is no failure of the service', async () => {
+    const { lines, metrics, observe } = observed();
+    const end = (code: string) => {
+      const outcome = { kind: 'infrastructure_error', code, detail: 'No.' } as const;
+      observe({ ...ended, outcome, cause: isFailureOfOurs(outcome) ? new Error('broke') : undefined });
+    };
+    for (const code of ['resolution_failed', 'layer_too_large', 'advisory_findings', 'sandbox_failed', 'no code'])
+      end(code);
+    const body = await text(metrics);
+    expect(body).toContain('pyexec_executions_total{outcome="refused",runtime="runc"} 3');
+    expect(body).toContain('pyexec_executions_total{outcome="infrastructure_error",runtime="runc"} 2');
+    expect(lines.map((line) => [line['code'], 'err' in line])).toEqual([
+      ['resolution_failed', false],
+      ['layer_too_large', false],
+      ['advisory_findings', false],
+      ['sandbox_failed', true],
+      ['no code', true],
+    ]);
   });
 
   test('phases are in seconds', async () => {
