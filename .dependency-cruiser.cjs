@@ -66,10 +66,10 @@ module.exports = {
     {
       name: 'composition-root-is-the-top',
       comment:
-        'Nothing in src imports app.ts, composition or main.ts, except main.ts, which builds the app, and app.ts.',
+        'Nothing in src imports app.ts, engine.ts, composition or main.ts, except main.ts, which builds the app, and these themselves.',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/((main|app)\\.ts$|composition/)' },
-      to: { path: '^src/((app|main)\\.ts$|composition/)' },
+      from: { path: '^src/', pathNot: '^src/((main|app|engine)\\.ts$|composition/)' },
+      to: { path: '^src/((app|engine|main)\\.ts$|composition/)' },
     },
 
     fence(

@@ -101,8 +101,8 @@ export class Server implements AsyncDisposable {
     await this.#end('SIGTERM');
   }
 
-  /** SIGSTOP or SIGCONT. */
-  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+  /** SIGSTOP, SIGCONT, or what collect-on-signal.ts hears. */
+  signal(signal: 'SIGSTOP' | 'SIGCONT' | 'SIGWINCH'): void {
     this.#process?.kill(signal);
   }
 

@@ -5,7 +5,7 @@
 import { ANONYMOUS } from '../../src/domain/caller.ts';
 import { randomUUID } from 'node:crypto';
 import { tmpdir } from 'node:os';
-import { buildEngine, type Engine } from '../../src/app.ts';
+import { buildEngine, type Engine } from '../../src/engine.ts';
 import { buildProject } from '../../src/archive/build-project.ts';
 import { parseConfig } from '../../src/config/config.ts';
 import type { Execution } from '../../src/domain/execution.ts';
