@@ -84,7 +84,10 @@ const artifactShape = {
   media_type: z.string().meta({ description: 'By the name alone.' }),
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
   executable: z.literal(true).optional().meta({ description: 'Where the run made it executable.' }),
-  content: z.string().optional().meta({ description: 'base64, where artifacts_inline_bytes asked for it.' }),
+  content: z
+    .string()
+    .optional()
+    .meta({ description: 'base64, where artifacts_inline_bytes asked for it and there was room.' }),
 };
 const artifact = z.looseObject(artifactShape).meta({ id: 'Artifact', description: 'A file the run left.' });
 const artifactsSkipped = z

@@ -66,7 +66,8 @@ export const runOptionsShape = {
         'The files to collect when the run ends: true for every new or changed one below /work that is not a cache, false for none, or a list of paths and patterns (`*`, `?`, `**`). Default: true.',
     }),
   artifacts_inline_bytes: wholeOrDefault.optional().meta({
-    description: 'Artifacts of at most this many bytes are in the answer as base64 too. Default: 0, none.',
+    description:
+      'Artifacts of at most this many bytes are in the answer as base64 too, in their order and up to 4 MiB together; the others are fetched. Default: 0, none.',
   }),
   files_from: z
     .array(

@@ -15,7 +15,7 @@ ARTIFACT_DEADLINE_S = 3.0
 # The depth of the archive gate (src/archive/archive-limits.ts): what comes out can go in again.
 ARTIFACT_DEPTH_MAX = 64
 ARTIFACT_PATH_BYTES_MAX = 4000
-# Names that are looked at, whatever becomes of them; and those that are told of what was skipped.
+# Names that are looked at, whatever becomes of them (more are counted as they are listed); and those that are told of what was skipped.
 ENTRIES_SEEN_MAX = 100_000
 SKIPPED_NAMED_MAX = 100
 ARTIFACT_READ_BYTES = 1 << 18
@@ -90,7 +90,7 @@ class ArtifactCollector:
             )
 
     def is_late(self):
-        return self.seen >= ENTRIES_SEEN_MAX or time.monotonic() >= self.deadline
+        return time.monotonic() >= self.deadline
 
     def skip(self, parts, reason):
         self.skipped_count += 1
@@ -106,18 +106,22 @@ class ArtifactCollector:
 
     def directory(self, descriptor, parents):
         """Sends what is below (None: below the current directory). Python's own stack holds the depth."""
+        names = []
         try:
             with os.scandir("." if descriptor is None else descriptor) as listing:
-                names = []
                 for entry in listing:
-                    self.seen += 1
+                    name = os.fsencode(entry.name)
                     if self.is_late():
-                        self.skip(parents + (os.fsencode(entry.name),), "deadline")
+                        self.skip(parents + (name,), "deadline")
                         break
-                    names.append(os.fsencode(entry.name))
+                    self.seen += 1
+                    if self.seen > ENTRIES_SEEN_MAX:
+                        # How many is told, not what they are: files of the project may be among them.
+                        self.skip(parents + (name,), "too_many")
+                    else:
+                        names.append(name)
         except OSError:
-            if parents:
-                self.skip(parents, "unreadable")
+            self.skip(parents or (b".",), "unreadable")
             return
         for name in sorted(names):
             if self.host.closed:

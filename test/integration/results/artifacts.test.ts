@@ -267,6 +267,21 @@ except OSError: print(made)
     expect(run.artifacts_skipped?.count).toBe(Number(run.stdout) - 20);
   });
 
+  it('R09 more files than are looked at are counted, and the first of them come', async () => {
+    const run = await leave(
+      `
+import os
+for n in range(100_050): os.close(os.open('f%06d' % n, os.O_CREAT | os.O_RDWR))
+`,
+      { limits: { disk_bytes: 512 * MIB, memory_bytes: 1024 * MIB } },
+    );
+    expect(run.outcome, run.stderr).toMatchObject({ kind: 'exited', exit_code: 0 });
+    expect(run.artifacts).toHaveLength(20);
+    // main.py is counted where its name came late: nobody looked whether it is as it was.
+    expect([100_050 - 20, 100_050 - 19]).toContain(run.artifacts_skipped?.count);
+    expect(new Set(run.artifacts_skipped?.entries.map(({ reason }) => reason))).toEqual(new Set(['too_many']));
+  });
+
   it('R10 nothing of the program is alive while its files are collected', async () => {
     const run = await leave(`
 import os, time
@@ -303,6 +318,14 @@ open('tool', 'w').close(); os.chmod('tool', 0o7777)
     ]);
     const files = await filesLeft(sandbox.engine.engine.executions, run);
     expect(files.get('tool')?.mode).toBe(0o755);
+  });
+
+  it('R11 a /work that was closed to everybody is told of, too', async () => {
+    for (const mode of ['0', '0o111']) {
+      const run = await leave(`import os\nopen('a', 'w').close()\nos.chmod('/work', ${mode})`);
+      expect(pathsOf(run)).toEqual([]);
+      expect(run.artifacts_skipped).toEqual({ count: 1, entries: [{ path: '.', reason: 'unreadable' }] });
+    }
   });
 
   it('R12 what comes back can be sent in again as a project', async () => {
