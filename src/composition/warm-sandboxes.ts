@@ -10,6 +10,7 @@ import { normalizeReference } from '../policy/image-catalogue.ts';
 import type { Lease, SandboxHost } from '../sandbox/cold-start.ts';
 import type { DockerDaemon } from '../sandbox/docker-daemon.ts';
 import type { ImageStore } from '../sandbox/image-store.ts';
+import { watchPauses } from '../sandbox/pause-watch.ts';
 import type { PoolTarget } from '../sandbox/pool-shelf.ts';
 import { WarmPool, type PoolEvent } from '../sandbox/warm-pool.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -18,7 +19,7 @@ import { checkPreimports, poolWishes, targetsOf, type PoolWish } from './pool-ta
 import { concurrentStarts } from './sandboxes.ts';
 import { WarmLayers } from './warm-layers.ts';
 
-/** How often the pool looks for members that died or aged, and for images that were built anew. */
+/** How often the pool looks for members that died, aged or stand still, and for images that were built anew. */
 const MAINTENANCE_MS = 15_000;
 
 export interface WarmSandboxesParts {
@@ -36,6 +37,8 @@ export class WarmSandboxes {
   readonly #parts: WarmSandboxesParts;
   readonly #wishes: readonly PoolWish[];
   readonly #layers: WarmLayers;
+  readonly #instance: string;
+  readonly #closing = new AbortController();
   #imageTargets: readonly PoolTarget[] = [];
   #timer: NodeJS.Timeout | undefined;
 
@@ -43,6 +46,7 @@ export class WarmSandboxes {
   constructor(config: Config, parts: WarmSandboxesParts) {
     const { daemon, host, activeRuns, logger, metrics } = parts;
     this.#parts = parts;
+    this.#instance = config.PYEXEC_INSTANCE;
     this.#wishes = poolWishes(config);
     this.pool = new WarmPool({
       start: (shape, signal) => host.start(shape, signal),
@@ -108,10 +112,15 @@ export class WarmSandboxes {
       this.#maintain().catch(() => undefined);
     }, MAINTENANCE_MS);
     this.#timer.unref();
+    const onPause = (containerId: string) => {
+      this.pool.standsStill(containerId);
+    };
+    void watchPauses(this.#parts.daemon, this.#instance, onPause, this.#closing.signal);
   }
 
   async close(): Promise<void> {
     clearInterval(this.#timer);
+    this.#closing.abort();
     await this.pool.close();
   }
 

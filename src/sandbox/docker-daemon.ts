@@ -26,6 +26,7 @@ export type DaemonCall =
   | 'kill'
   | 'remove'
   | 'list'
+  | 'events'
   | 'build'
   | 'remove_image';
 
@@ -43,6 +44,7 @@ const DEADLINE_MS: Readonly<Record<DaemonCall, number>> = {
   kill: 10_000,
   remove: 30_000,
   list: 10_000,
+  events: 10_000,
   build: 300_000,
   remove_image: 30_000,
 };
@@ -343,6 +345,34 @@ export class DockerDaemon {
       labels: Labels ?? {},
       createdAtS: Created,
     }));
+  }
+
+  /**
+   * Tells the id of each container with the label that somebody pauses from now on.
+   * Resolves when the daemon ends it, or `signal` does.
+   * @throws {DaemonError} when the daemon does not begin to, or the connection breaks.
+   */
+  async watchPauses(label: string, onPause: (id: string) => void, signal: AbortSignal): Promise<void> {
+    const filters = JSON.stringify({ type: ['container'], event: ['pause'], label: [label] });
+    const events = await this.#call('events', async (late) => {
+      const request = { filters, abortSignal: AbortSignal.any([late, signal]) };
+      return (await this.#docker.getEvents(request)) as Readable;
+    });
+    try {
+      let begun = '';
+      for await (const chunk of events) {
+        const lines = (begun + String(chunk)).split('\n');
+        begun = lines.pop() ?? '';
+        for (const line of lines) {
+          const event: unknown = JSON.parse(line);
+          if (typeof event === 'object' && event !== null && 'id' in event) onPause(String(event.id));
+        }
+      }
+    } catch (error) {
+      if (!signal.aborted) throw new DaemonError('events', 'the connection broke', undefined, error);
+    } finally {
+      events.destroy();
+    }
   }
 
   /**

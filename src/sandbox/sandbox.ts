@@ -93,6 +93,10 @@ export class Sandbox {
   #isSent = false;
   #isReleased = false;
   #onFirstWrite: () => void = () => undefined;
+  /** How many PINGs were not answered yet. */
+  #pings = 0;
+  /** While an answer is waited for. */
+  #onPong: (() => void) | undefined;
 
   private constructor(containerId: string, shape: SandboxShape, daemon: DockerDaemon, socket: Duplex) {
     this.containerId = containerId;
@@ -191,6 +195,29 @@ export class Sandbox {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /**
+   * Whether the supervisor of a sandbox that waits answers in time. One that was paused, or stopped by a signal, does
+   * not, although its streams are open. The sandbox may be given its plan meanwhile.
+   */
+  async answers(withinMs: number): Promise<boolean> {
+    if (this.#ended) return false;
+    // Its run is under way: what becomes of it is for `run` to tell.
+    if (this.#loading || this.#onPong) return true;
+    return new Promise<boolean>((resolve) => {
+      const heard = startDeadline(withinMs, () => {
+        this.#onPong = undefined;
+        resolve(false);
+      });
+      this.#onPong = () => {
+        this.#onPong = undefined;
+        heard();
+        resolve(true);
+      };
+      this.#pings += 1;
+      void this.#write(encodeFrame(FRAME.PING));
+    });
   }
 
   /**
@@ -350,6 +377,11 @@ export class Sandbox {
   }
 
   #arrive(frame: Frame): void {
+    if (frame.type === FRAME.PONG && this.#pings > 0) {
+      this.#pings -= 1;
+      this.#onPong?.();
+      return;
+    }
     if (this.#waiter) {
       const { resolve } = this.#waiter;
       this.#waiter = undefined;

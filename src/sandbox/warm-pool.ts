@@ -7,13 +7,15 @@
  * code is released. Whoever finds no member waits for the next one that becomes
  * ready, and starts are shared between those who wait and those who refill.
  *
- * At rest nothing runs here and nothing runs in the members: both sleep in poll.
+ * At rest nothing runs here and nothing runs in the members: both sleep in poll. Only `maintain` asks each member
+ * whether it is there, which takes it a fraction of a millisecond.
  */
 import type { SandboxShape } from '../domain/plan.ts';
 import type { Lease } from './cold-start.ts';
 import type { ContainerResources, DockerDaemon } from './docker-daemon.ts';
 import { Shelf, shapeKey, type Member, type PoolTarget, type Waiter } from './pool-shelf.ts';
 import { RetryPause } from './retry-pause.ts';
+import type { Sandbox } from './sandbox.ts';
 import { StartDrought } from './start-drought.ts';
 import { threadsOf } from './supervisor/protocol.ts';
 
@@ -25,7 +27,7 @@ export type PoolEvent =
   | { readonly kind: 'refill_failed'; readonly error: unknown; readonly shape: SandboxShape }
   | {
       readonly kind: 'discarded';
-      readonly reason: 'died' | 'aged' | 'stale' | 'surplus' | 'update_failed';
+      readonly reason: 'died' | 'silent' | 'aged' | 'stale' | 'surplus' | 'update_failed';
       readonly shape: SandboxShape;
     };
 
@@ -38,7 +40,7 @@ export interface ShelfView {
 
 export interface WarmPoolOptions {
   readonly start: (shape: SandboxShape, signal: AbortSignal) => Promise<Lease>;
-  readonly daemon: Pick<DockerDaemon, 'update'>;
+  readonly daemon: Pick<DockerDaemon, 'ping' | 'update'>;
   /** Members older than this are replaced. */
   readonly ageMsMax: number;
   /** Starts at one time for those who wait. */
@@ -48,6 +50,8 @@ export interface WarmPoolOptions {
   readonly observe: (event: PoolEvent) => void;
 }
 
+/** How long a member may take to answer when it is asked whether it is there; usually it is a millisecond. */
+const ANSWER_WITHIN_MS = 3_000;
 /** While at least half of the members are ready, a start waits this long: it takes the processors from the run. */
 const REFILL_PAUSE_MS = 60;
 
@@ -120,7 +124,16 @@ export class WarmPool {
     await Promise.all(this.#leaving);
   }
 
-  /** Replaces members that are too old or dead, lets go of those nobody needs, and goes on filling. To be called at an interval. */
+  /** To be called when somebody paused a container: one that waits here would not begin the run it is given. */
+  standsStill(containerId: string): void {
+    for (const shelf of this.#shelves.values()) {
+      const at = shelf.members.findIndex(({ lease }) => lease.sandbox.containerId === containerId);
+      for (const member of at < 0 ? [] : shelf.members.splice(at, 1)) this.#discard(member, 'silent');
+    }
+    this.#refill();
+  }
+
+  /** Replaces members that are too old, dead or silent, lets go of those nobody needs, and goes on filling. To be called at an interval. */
   maintain(): void {
     const now = performance.now();
     for (const shelf of this.#shelves.values()) {
@@ -131,6 +144,7 @@ export class WarmPool {
         shelf.members.splice(shelf.members.indexOf(member), 1);
         this.#discard(member, member.lease.sandbox.isAlive ? 'aged' : 'died');
       }
+      for (const { lease } of shelf.members) void this.#ask(lease.sandbox);
       const surplus = shelf.shrink();
       if (surplus) this.#discard(surplus, 'surplus');
     }
@@ -207,6 +221,18 @@ export class WarmPool {
     for (const shelf of this.#shelves.values()) {
       for (const { lease } of shelf.members.splice(0)) void lease.release();
     }
+  }
+
+  /** A member that does not answer goes, unless it was handed out meanwhile. */
+  async #ask(sandbox: Sandbox): Promise<void> {
+    if (await sandbox.answers(ANSWER_WITHIN_MS)) return;
+    try {
+      await this.#options.daemon.ping();
+    } catch {
+      // A daemon that hangs passes nothing on: that says nothing of the member.
+      return;
+    }
+    if (!(await sandbox.answers(ANSWER_WITHIN_MS))) this.standsStill(sandbox.containerId);
   }
 
   /** The oldest member that is alive: the youngest have the longest still to live. */

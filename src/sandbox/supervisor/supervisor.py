@@ -91,6 +91,8 @@ class Run:
                 elif kind == FRAME_TYPES["COMPILE"] and self.plan is None:
                     self.host.send("CODE", byte_code())
                     self.host.flush(time.monotonic() + REAP_GRACE_S)
+                elif kind == FRAME_TYPES["PING"] and self.plan is None:
+                    self.host.send("PONG")
                 else:
                     raise Refused("sandbox_failed", "unexpected frame %d before the release" % kind)
             if self.unpacker.done and self.start:

@@ -1,6 +1,7 @@
 /** A stopped or hung Docker daemon: refusal in time, health that tells the truth, recovery by itself (F09, F10). */
 import { ANONYMOUS } from '../../../src/domain/caller.ts';
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import type { RunRequest } from '../../../src/domain/plan.ts';
 import { containersOf, docker, until, untilGone } from '../../support/docker-containers.ts';
@@ -161,11 +162,28 @@ const CASES: Readonly<Record<string, (fallible: Fallible) => Promise<void>>> = {
     proxy.fail('ping', 'hang', 1);
     expect((await engine.readiness()).checks['docker']?.ok).toBe(false);
   },
-  'a warm sandbox is paused from outside': async ({ instance, start }) => {
+  'all of it hangs, for as long as the pool asks its members': async ({ proxy, instance, start }) => {
+    const engine = await start({ PYEXEC_POOL_SIZE: '1' });
+    await oneReady(engine);
+    const members = (await containersOf(instance)).map(({ Id }) => Id);
+    const letGo = proxy.holdAttached();
+    proxy.fail('ping', 'hang');
+    const pings = () => proxy.counts.get('ping') ?? 0;
+    const before = pings();
+    await until('the member did not answer', () => pings() > before, 30_000);
+    // As long as the daemon may take to answer that it is there.
+    await sleep(4_000);
+    proxy.heal();
+    letGo();
+    // An answer that comes late is not taken for one of the run's.
+    expect((await containersOf(instance)).map(({ Id }) => Id)).toEqual(members);
+    expect((await engine.run('print(1)')).stdout).toBe('1\n');
+  },
+  'a warm sandbox is stopped by a signal just before its run': async ({ instance, start }) => {
     const engine = await start({ PYEXEC_POOL_SIZE: '1' });
     await oneReady(engine);
     const [member] = await containersOf(instance);
-    await docker.getContainer(member?.Id ?? '').pause();
+    await docker.getContainer(member?.Id ?? '').kill({ signal: 'SIGSTOP' });
     expect((await engine.run('print(1)')).outcome).toMatchObject({
       kind: 'infrastructure_error',
       code: 'sandbox_failed',

@@ -67,6 +67,26 @@ test('a member whose waiting process alone was killed, as the kernel does where 
   await full(engine, 2);
 });
 
+/** Ways to make a sandbox stand still without ending it; its streams stay open. */
+test.each<readonly [string, (id: string) => Promise<unknown>]>([
+  ['paused', (id) => docker.getContainer(id).pause()],
+  ['stopped by a signal', (id) => docker.getContainer(id).kill({ signal: 'SIGSTOP' })],
+])('a member that somebody %s leaves the pool before a run meets it, and is replaced', async (_, standStill) => {
+  const instance = `test-${randomUUID()}`;
+  await using engine = await startEngine({ PYEXEC_INSTANCE: instance, PYEXEC_POOL_SIZE: '2' });
+  await full(engine, 2);
+  const still = new Set((await containersOf(instance)).map(({ Id }) => Id));
+  await Promise.all([...still].map(standStill));
+  await until(
+    'those that stand still are removed',
+    async () => (await containersOf(instance)).every(({ Id }) => !still.has(Id)),
+    40_000,
+  );
+  await full(engine, 2);
+  expect((await engine.run('print("ok")')).stdout).toBe('ok\n');
+  expect((await engine.engine.metrics.render()).body).toMatch(/^pyexec_pool_discards_total\{reason="silent",.*\} 2$/m);
+});
+
 test('limits other than the default are applied to a warm member', async () => {
   await using engine = await startEngine({ PYEXEC_POOL_SIZE: '1' });
   await full(engine, 1);

@@ -14,7 +14,10 @@ const DEADLINE_MS = 150;
 /** Far more than the deadline, far less than the real ones. */
 const BOUND_MS = 2_000;
 
-const CALLS: Readonly<Record<DaemonCall, (daemon: DockerDaemon) => Promise<unknown>>> = {
+/** One that is answered for as long as it is listened to has its own tests below. */
+type Answered = Exclude<DaemonCall, 'events'>;
+
+const CALLS: Readonly<Record<Answered, (daemon: DockerDaemon) => Promise<unknown>>> = {
   ping: (daemon) => daemon.ping(),
   info: (daemon) => daemon.runtimes(),
   inspect_image: (daemon) => daemon.findImage('a'),
@@ -31,7 +34,7 @@ const CALLS: Readonly<Record<DaemonCall, (daemon: DockerDaemon) => Promise<unkno
     daemon.buildImage(Readable.from([Buffer.alloc(1024)]), { name: 'a', dockerfile: 'b', labels: {}, signal: never }),
   remove_image: (daemon) => daemon.removeImage('a'),
 };
-const NAMES = Object.keys(CALLS) as DaemonCall[];
+const NAMES = Object.keys(CALLS) as Answered[];
 
 const response = (status: string, body: string, type = 'application/json') =>
   `HTTP/1.1 ${status}\r\nContent-Type: ${type}\r\nContent-Length: ${String(Buffer.byteLength(body))}\r\n\r\n${body}`;
@@ -67,7 +70,7 @@ async function daemonThat(
     });
   });
   await new Promise<void>((resolve) => server?.listen(socketPath, resolve));
-  const deadlineMs = Object.fromEntries(NAMES.map((name) => [name, DEADLINE_MS]));
+  const deadlineMs = Object.fromEntries([...NAMES, 'events'].map((name) => [name, DEADLINE_MS]));
   return new DockerDaemon({ socketPath, observe, deadlineMs });
 }
 
@@ -91,7 +94,7 @@ describe.each(Object.entries(FAULTS))('a daemon that %s', (_, fault) => {
       expect(result.reason, name).toBeInstanceOf(DaemonError);
       expect(result.reason, name).toMatchObject({ call: name });
     }
-    expect(observed.toSorted()).toEqual(NAMES.map((name): [DaemonCall, boolean] => [name, true]).toSorted());
+    expect(observed.toSorted()).toEqual(NAMES.map((name): [Answered, boolean] => [name, true]).toSorted());
   });
 });
 
@@ -105,7 +108,7 @@ test.each(['"OK"', 'OK', '[]', '{}', 'null', '0', '[null]', '[{}]', '{"Id":7,"St
   async (body) => {
     const daemon = await daemonThat((socket) => socket.end(response('200 OK', body)));
     // The others have nothing to read: the status is the answer.
-    const withAnswer: DaemonCall[] = ['info', 'inspect_image', 'create', 'update', 'attach', 'inspect', 'build'];
+    const withAnswer: Answered[] = ['info', 'inspect_image', 'create', 'update', 'attach', 'inspect', 'build'];
     if (body !== '[]') withAnswer.push('list', 'list_images');
     for (const name of withAnswer) {
       await expect(CALLS[name](daemon), name).rejects.toBeInstanceOf(DaemonError);
@@ -185,7 +188,7 @@ test('a build that is given up is given up at once', async () => {
 });
 
 describe('what is no failure', () => {
-  test.each<[DaemonCall, string, string, unknown]>([
+  test.each<[Answered, string, string, unknown]>([
     ['inspect_image', '404 Not Found', '{"message":"no such image"}', undefined],
     ['inspect', '404 Not Found', '{"message":"no such container"}', undefined],
     ['kill', '404 Not Found', '{"message":"no such container"}', undefined],
@@ -200,5 +203,43 @@ describe('what is no failure', () => {
   test('but a removal that is refused for another reason is', async () => {
     const daemon = await daemonThat((socket) => socket.end(response('409 Conflict', '{"message":"device busy"}')));
     await expect(CALLS.remove(daemon)).rejects.toMatchObject({ statusCode: 409 });
+  });
+});
+
+describe('pauses', () => {
+  const HEAD = 'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n';
+  const chunk = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`;
+
+  test('are told as they come, however they are cut, until the connection breaks', async () => {
+    const daemon = await daemonThat((socket) => {
+      socket.write(HEAD + chunk('{"id":"a"}\n{"id":"b"}\n{"i'));
+      setTimeout(() => {
+        socket.write(chunk('d":"c"}\nnull\n'), () => socket.destroy());
+      }, DEADLINE_MS * 2);
+    });
+    const heard: string[] = [];
+    const watching = daemon.watchPauses('l', (id) => heard.push(id), never);
+    await expect(watching).rejects.toMatchObject({ name: 'DaemonError', call: 'events' });
+    expect(heard).toEqual(['a', 'b', 'c']);
+  });
+
+  test('a daemon that says nonsense, or does not begin, is an error', async () => {
+    const nonsense = await daemonThat((socket) => socket.end(response('200 OK', 'pause!\n')));
+    await expect(nonsense.watchPauses('l', () => undefined, never)).rejects.toBeInstanceOf(DaemonError);
+    const silent = await daemonThat(() => undefined);
+    await expect(silent.watchPauses('l', () => undefined, never)).rejects.toBeInstanceOf(DaemonError);
+  });
+
+  test('who has heard enough hangs up', async () => {
+    const daemon = await daemonThat((socket) => void socket.write(HEAD + chunk('{"id":"a"}\n')));
+    const enough = new AbortController();
+    await daemon.watchPauses(
+      'l',
+      () => {
+        enough.abort();
+      },
+      enough.signal,
+    );
+    await expect.poll(() => sockets.size).toBe(0);
   });
 });

@@ -25,6 +25,8 @@ interface Fake {
   readonly lease: Lease;
   readonly shape: SandboxShape;
   isAlive: boolean;
+  /** Whether it answers when it is asked. */
+  answers: boolean;
   released: number;
 }
 
@@ -35,6 +37,7 @@ class Starter {
   readonly updates: string[] = [];
   readonly events: PoolEvent[] = [];
   updateFails = false;
+  isAway = false;
   activeRuns = 0;
 
   pool(options: { ageMsMax?: number; concurrentStarts?: number } = {}): WarmPool {
@@ -52,6 +55,7 @@ class Starter {
           });
         }),
       daemon: {
+        ping: () => (this.isAway ? Promise.reject(new Error('no')) : Promise.resolve()),
         update: (id) => {
           this.updates.push(id);
           return this.updateFails ? Promise.reject(new Error('no')) : Promise.resolve();
@@ -69,6 +73,7 @@ class Starter {
       id: this.made.length,
       shape,
       isAlive: true,
+      answers: true,
       released: 0,
       lease: {
         sandbox: {
@@ -77,7 +82,8 @@ class Starter {
           get isAlive() {
             return fake.isAlive;
           },
-        } as Lease['sandbox'],
+          answers: () => Promise.resolve(fake.answers),
+        } as unknown as Lease['sandbox'],
         release: () => {
           fake.released += 1;
           return Promise.resolve();
@@ -267,6 +273,28 @@ describe('handing out', () => {
     expect(starter.events).toContainEqual({ kind: 'discarded', reason: 'died', shape: SHAPE });
     await starter.settle();
     expect(pool.readyCount).toBe(2);
+  });
+
+  test('a member that does not answer, or was paused, goes and is replaced; one that was handed out meanwhile does not', async () => {
+    const { starter, pool } = await filled(3);
+    const [given, silent, paused] = starter.made;
+    if (!given || !silent || !paused) throw new Error('there are three');
+    given.answers = silent.answers = false;
+    starter.isAway = true;
+    pool.maintain();
+    await flush();
+    expect(pool.readyCount, 'a daemon that hangs says nothing of them').toBe(3);
+    starter.isAway = false;
+    pool.maintain();
+    expect(starter.fakeOf(await pool.take(SHAPE, never))).toBe(given);
+    await flush();
+    expect([given, silent, paused].map(({ released }) => released)).toEqual([0, 1, 0]);
+    for (const { lease } of [given, paused]) pool.standsStill(lease.sandbox.containerId);
+    await flush();
+    expect([given, silent, paused].map(({ released }) => released)).toEqual([0, 1, 1]);
+    expect(starter.events.filter((event) => event.kind === 'discarded' && event.reason === 'silent')).toHaveLength(2);
+    await starter.settle();
+    expect(pool.readyCount).toBe(3);
   });
 
   test('those who wait are served in the order they came', async () => {
