@@ -1,6 +1,6 @@
 /**
  * Loaded into the server before its own code by a soak alone: on SIGWINCH what nobody holds is collected, and what is
- * left is written down, in bytes. Pages that V8 keeps for itself, empty, do not count: how many those are depends on how
+ * left is written down, in bytes: in the heap, and outside of it. Pages that V8 keeps for itself, empty, do not count: how many those are depends on how
  * busy the last seconds were.
  */
 import { writeFileSync } from 'node:fs';
@@ -16,5 +16,5 @@ process.on('SIGWINCH', () => {
   collect();
   collect();
   const { rss, heapTotal, heapUsed } = process.memoryUsage();
-  if (file !== undefined) writeFileSync(file, String(rss - heapTotal + heapUsed));
+  if (file !== undefined) writeFileSync(file, `${String(heapUsed)} ${String(rss - heapTotal)}`);
 });
