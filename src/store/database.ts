@@ -6,16 +6,18 @@
  * process as soon as it returns; against the loss of power only under FULL, which
  * waits for the disk. Who writes says which; see docs/ARCHITECTURE.md.
  */
-import { closeSync, existsSync, fdatasyncSync, openSync } from 'node:fs';
+import { accessSync, closeSync, constants, existsSync, fdatasyncSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { ServiceError } from '../domain/errors.ts';
-import { StateDirectoryError } from './state-directory.ts';
+import { reasonOf, StateDirectoryError } from './state-directory.ts';
 
 /** Pages in the write-ahead log when SQLite begins to overwrite it: its default. */
 const LOG_PAGES = 1000;
 /** Of the page cache, in KiB: memory stays the same however much is stored. */
 const CACHE_KIB = 4096;
-const SQLITE = { IOERR: 10, FULL: 13, CORRUPT: 11, NOTADB: 26 } as const;
+const SQLITE = { IOERR: 10, FULL: 13, CORRUPT: 11, CANTOPEN: 14, NOTADB: 26 } as const;
+/** What the system says of a file that will be no other before somebody sees to it. */
+const NO_SUCH_FILE = new Set(['EACCES', 'EPERM', 'EISDIR', 'ENOENT', 'ELOOP', 'ENOTDIR', 'ENXIO']);
 
 /** `FULL`: survives the loss of power. `NORMAL`: survives the death of the process. */
 export type Durability = 'FULL' | 'NORMAL';
@@ -33,13 +35,12 @@ export class Database {
    * @param migrations the schema, a step for each version. A step that was released is never changed: a new one is
    *   added at the end. `user_version` counts those that were taken.
    * @param isChecked whether every page is read: for what is small enough.
-   * @throws {StateDirectoryError} when it is damaged or of a later version.
-   * @throws {Error} of SQLite, when it cannot be opened now.
+   * @throws {StateDirectoryError} when it is damaged or of a later version, or is no file that this user may write to.
+   * @throws {Error} of SQLite or the system, when it cannot be opened now.
    */
   constructor(path: string, migrations: readonly string[], isChecked = false) {
-    if (!existsSync(path)) closeSync(openSync(path, 'a', 0o600));
     this.#path = path;
-    this.#handle = new DatabaseSync(path, { timeout: 2000 });
+    this.#handle = openFile(path);
     try {
       const version = this.pragma('user_version');
       if (version > migrations.length) {
@@ -144,6 +145,19 @@ export class Database {
         this.#handle.exec(`${sql}; PRAGMA user_version = ${String(index + 1)}`);
       });
     }
+  }
+}
+
+function openFile(path: string): DatabaseSync {
+  try {
+    if (!existsSync(path)) closeSync(openSync(path, 'a', 0o600));
+    // SQLite would open one that this user may only read, and every write would fail.
+    accessSync(path, constants.R_OK | constants.W_OK);
+    return new DatabaseSync(path, { timeout: 2000 });
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+    if (primaryCode(error) !== SQLITE.CANTOPEN && !NO_SUCH_FILE.has(code)) throw error;
+    throw new StateDirectoryError(`${path} cannot be opened and written to (${reasonOf(error)})`, { cause: error });
   }
 }
 

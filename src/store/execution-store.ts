@@ -63,7 +63,7 @@ export class ExecutionStore {
   readonly #path: string;
   /** The file it all began with. Another in its place, or none, is not written to: what is in it would be lost. */
   #inode: bigint | undefined;
-  #open: { readonly database: Database; readonly statements: Statements } | undefined;
+  #open: { readonly database: Database; readonly statements: Statements; readonly log: bigint | undefined } | undefined;
   #doneCount = 0;
   #doneBytes = 0;
 
@@ -249,15 +249,22 @@ export class ExecutionStore {
       this.#checkPlace();
       const database = new Database(this.#path, EXECUTIONS_SCHEMA);
       this.#inode ??= inodeOf(this.#path);
-      this.#open = { database, statements: statementsOf(database) };
+      this.#open = { database, statements: statementsOf(database), log: inodeOf(logOf(this.#path)) };
     }
     return this.#open;
   }
 
-  /** @throws {ServiceError} storage_unavailable when the state directory, or the file in it, was taken away. */
+  /**
+   * A log that was taken away holds what was recorded and is not in the file yet: the end of the connection writes it
+   * there, and the next one makes a log that the next process finds.
+   * @throws {ServiceError} storage_unavailable when the state directory, or the file in it, was taken away or emptied.
+   */
   #checkPlace(): void {
-    if (this.#inode === undefined || inodeOf(this.#path) === this.#inode) return;
-    throw new ServiceError('storage_unavailable', 'Executions cannot be recorded: their records were moved away.');
+    if (this.#inode === undefined) return;
+    if (this.#open?.log !== undefined && inodeOf(logOf(this.#path)) !== this.#open.log) this.#drop();
+    const file = statOf(this.#path);
+    if (file?.ino === this.#inode && file.size > 0n) return;
+    throw new ServiceError('storage_unavailable', 'Executions cannot be recorded: their records were taken away.');
   }
 
   #write<T>(durability: 'FULL' | 'NORMAL', work: (rows: Statements) => T): T {
@@ -292,13 +299,17 @@ export class ExecutionStore {
   }
 }
 
-function inodeOf(path: string): bigint | undefined {
+function statOf(path: string) {
   try {
-    return statSync(path, { bigint: true }).ino;
+    return statSync(path, { bigint: true });
   } catch {
     return undefined;
   }
 }
+
+const inodeOf = (path: string) => statOf(path)?.ino;
+
+const logOf = (path: string) => `${path}-wal`;
 
 const formText = (form: DoorForm | undefined) => (form === undefined ? null : JSON.stringify(form));
 

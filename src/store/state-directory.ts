@@ -86,10 +86,12 @@ const REASONS = new Map([
   ['ENOSPC', 'the disk is full'],
   ['EDQUOT', 'the disk quota is used up'],
   ['ENOTDIR', 'a part of the path is no directory'],
+  ['EISDIR', 'it is a directory'],
   ['EEXIST', 'a file of that name is there'],
 ]);
 
-function reasonOf(error: unknown): string {
+/** What is wrong with a file, in few words. */
+export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const code = 'code' in error ? String(error.code) : '';
   return REASONS.get(code) ?? (code === 'ERR_SQLITE_ERROR' ? error.message : code);

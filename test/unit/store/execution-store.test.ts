@@ -7,6 +7,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
@@ -271,6 +272,46 @@ describe('a database that cannot be used', () => {
     database.exec('PRAGMA user_version = 99');
     database.close();
     expect(() => openStore()).toThrow('later version');
+  });
+
+  test('whose log is taken away meanwhile: what was recorded before and after is there for the next process', () => {
+    const store = openStore();
+    const before = finish(store);
+    rmSync(join(path, 'state.sqlite-wal'));
+    const after = finish(store);
+    // As a kill leaves it: what a connection that is open still holds is of no use to anybody.
+    const crashed = join(path, 'crashed');
+    mkdirSync(crashed);
+    for (const name of ['state.sqlite', 'state.sqlite-wal']) copyFileSync(join(path, name), join(crashed, name));
+    const next = StateDirectory.open(crashed);
+    const recovered = new ExecutionStore(next, ROOMY);
+    expect([before, after].map((id) => recovered.read(id)?.state)).toEqual(['done', 'done']);
+    recovered.close();
+    next.close();
+  });
+
+  test('that is emptied meanwhile is not begun anew: that is the decision of the operator', () => {
+    const store = openStore();
+    finish(store);
+    store.close();
+    truncateSync(join(path, 'state.sqlite'));
+    for (let turn = 0; turn < 3; turn += 1) {
+      expect(() => accept(store)).toThrow(expect.objectContaining({ code: 'storage_unavailable' }));
+    }
+    expect(statSync(join(path, 'state.sqlite')).size).toBe(0);
+  });
+
+  test.each([
+    ['a directory', (file: string) => mkdirSync(file)],
+    ['a link to nowhere', (file: string) => symlinkSync(join(path, 'nowhere', 'file'), file)],
+  ])('that is %s is named', (_, replace) => {
+    replace(join(path, 'state.sqlite'));
+    expect(() => openStore()).toThrow(
+      expect.objectContaining({
+        name: 'StateDirectoryError',
+        message: expect.stringContaining('state.sqlite cannot be opened') as unknown,
+      }),
+    );
   });
 
   test('that breaks meanwhile is said, and used again when it is whole', () => {
