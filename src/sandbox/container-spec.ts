@@ -35,6 +35,27 @@ const SHM_BYTES_MAX = 64 << 20;
 const BYTES_PER_INODE = 4096;
 const INODES_MIN = 1024;
 
+/**
+ * What of the kernel and the machine a sandbox cannot read. Said in full, since it replaces the daemon's own list: this is that
+ * of the newest engines, and the locks. Those of open file descriptions have no process, so the kernel shows them to
+ * every container: one run could write numbers there for another to read. A path the kernel does not have is left out.
+ */
+const MASKED_PATHS = [
+  '/proc/acpi',
+  '/proc/asound',
+  '/proc/interrupts',
+  '/proc/kcore',
+  '/proc/keys',
+  '/proc/latency_stats',
+  '/proc/locks',
+  '/proc/sched_debug',
+  '/proc/scsi',
+  '/proc/timer_list',
+  '/proc/timer_stats',
+  '/sys/devices/virtual/powercap',
+  '/sys/firmware',
+];
+
 /** What the program finds in its environment beside the image's own variables. */
 const ENVIRONMENT: Readonly<Record<string, string>> = {
   HOME: '/work',
@@ -68,6 +89,7 @@ export function containerSpec(
     Dns: shape.network === 'none' ? [] : [...settings.dnsServers],
     IpcMode: 'private',
     LogConfig: { Type: 'none', Config: {} },
+    MaskedPaths: MASKED_PATHS,
     Memory: shape.memoryBytes,
     MemorySwap: shape.memoryBytes,
     NanoCpus: Math.round(shape.cpus * 1e9),

@@ -14,6 +14,8 @@ const MASKED = [
   '/proc/asound',
   '/proc/kcore',
   '/proc/keys',
+  '/proc/interrupts',
+  '/proc/locks',
   '/proc/latency_stats',
   '/proc/timer_list',
   '/proc/sched_debug',

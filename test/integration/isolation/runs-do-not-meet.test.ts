@@ -1,5 +1,5 @@
 /**
- * Two runs at one time share no user, no IPC object, no keyring and no file.
+ * Two runs at one time share no user, no IPC object, no keyring, no lock and no file.
  * Control: containers with one uid, without the filter, do find each other's key.
  */
 import { describe, expect, it } from 'vitest';
@@ -72,6 +72,31 @@ facts['queues'] = os.listdir('/dev/mqueue')
       await first.printed('left');
       expect(await controlFacts(find, { ...options, ipc: `container:${first.id}` })).toMatchObject({ find: 'done' });
       expect(await controlFacts(find, options), 'an IPC namespace of its own').toMatchObject({ find: 'ENOENT' });
+    } finally {
+      await first.remove();
+    }
+  });
+
+  it('E29 do not meet in the list of locks, where open file descriptions have no owner', async () => {
+    const leave = probe(`
+import fcntl, struct
+F_OFD_SETLK = 37
+held = open('/tmp/held', 'w')
+fcntl.fcntl(held, F_OFD_SETLK, struct.pack('hhqqi4x', fcntl.F_WRLCK, os.SEEK_SET, 471147114711, 1, 0))
+print('left', flush=True)
+time.sleep(float(os.environ.get('STAY', '0')))
+`);
+    const find = probe(`
+try:
+    facts['found'] = '471147114711' in open('/proc/locks').read()
+except OSError:
+    facts['found'] = False
+`);
+    const first = await startControl(leave, { without: [], environment: ['STAY=20'] });
+    try {
+      await first.printed('left');
+      expect(await sandbox.facts(find)).toEqual({ found: false });
+      expect(await controlFacts(find, { without: ['masked_paths'] })).toEqual({ found: true });
     } finally {
       await first.remove();
     }
