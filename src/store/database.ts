@@ -92,10 +92,14 @@ export class Database {
     }
   }
 
-  /** What was committed is on the disk when this returns. Needs no room there. @throws {Error} of the system. */
+  /**
+   * What was committed is on the disk when this returns. Needs no room there, but a descriptor.
+   * @throws {ServiceError} storage_unavailable where there is none: nothing is wrong with the disk.
+   * @throws {Error} of the system, when the disk fails.
+   */
   sync(): void {
     if (!this.#isBehind) return;
-    const log = openSync(`${this.#path}-wal`, 'r');
+    const log = openToSync(`${this.#path}-wal`);
     try {
       fdatasyncSync(log);
     } finally {
@@ -145,6 +149,14 @@ export class Database {
         this.#handle.exec(`${sql}; PRAGMA user_version = ${String(index + 1)}`);
       });
     }
+  }
+}
+
+function openToSync(path: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (cause) {
+    throw new ServiceError('storage_unavailable', 'What was recorded cannot be made sure of at the moment.', { cause });
   }
 }
 

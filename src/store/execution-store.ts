@@ -110,8 +110,12 @@ export class ExecutionStore {
     });
   }
 
-  /** What was recorded so far is on the disk when this returns. @throws {ServiceError} storage_unavailable. */
+  /**
+   * What was recorded so far is on the disk when this returns; where the records were taken away, it is where they are.
+   * @throws {ServiceError} storage_unavailable.
+   */
   sync(): void {
+    if (inodeOf(this.#path) !== this.#inode) return;
     this.#guarded(() => {
       this.#open?.database.sync();
     });
@@ -261,10 +265,12 @@ export class ExecutionStore {
    */
   #checkPlace(): void {
     if (this.#inode === undefined) return;
-    if (this.#open?.log !== undefined && inodeOf(logOf(this.#path)) !== this.#open.log) this.#drop();
     const file = statOf(this.#path);
-    if (file?.ino === this.#inode && file.size > 0n) return;
-    throw new ServiceError('storage_unavailable', 'Executions cannot be recorded: their records were taken away.');
+    if (file?.ino !== this.#inode || file.size === 0n) {
+      // What is open still tells what it holds.
+      throw new ServiceError('storage_unavailable', 'Executions cannot be recorded: their records were taken away.');
+    }
+    if (this.#open?.log !== undefined && inodeOf(logOf(this.#path)) !== this.#open.log) this.#drop();
   }
 
   #write<T>(durability: 'FULL' | 'NORMAL', work: (rows: Statements) => T): T {
