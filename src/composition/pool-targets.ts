@@ -4,6 +4,7 @@
 import { ConfigError, type Config } from '../config/config.ts';
 import { ServiceError } from '../domain/errors.ts';
 import type { SandboxShape } from '../domain/plan.ts';
+import { normalizeReference } from '../policy/image-catalogue.ts';
 import type { Lease } from '../sandbox/cold-start.ts';
 import type { PoolTarget } from '../sandbox/pool-shelf.ts';
 import { pairsOf } from './setting-pairs.ts';
@@ -25,7 +26,7 @@ const SIZE_MAX = 256;
 
 /** `4` or `2-8`. @throws {ConfigError} naming the setting. */
 function sizeOf(text: string, setting: string): PoolSize {
-  const [, least = '', most = least] = /^(\d{1,3})(?:-(\d{1,3}))?$/.exec(text) ?? [];
+  const [, least = '', most = least] = /^(\d{1,12})(?:-(\d{1,12}))?$/.exec(text) ?? [];
   const size = { min: Number(least), max: Number(most) };
   if (least === '' || size.max > SIZE_MAX || size.min > size.max) {
     throw new ConfigError(
@@ -40,11 +41,7 @@ function sizeOf(text: string, setting: string): PoolSize {
  * @throws {ConfigError} naming the setting and the item that cannot be read.
  */
 export function poolWishes(config: Config): readonly PoolWish[] {
-  const plain = new Map([[config.PYEXEC_DEFAULT_IMAGE, sizeOf(config.PYEXEC_POOL_SIZE, 'PYEXEC_POOL_SIZE')]]);
-  for (const [reference, size] of pairsOf(config.PYEXEC_POOL_IMAGES, 'PYEXEC_POOL_IMAGES')) {
-    plain.set(reference, sizeOf(size, 'PYEXEC_POOL_IMAGES'));
-  }
-  const wishes: PoolWish[] = [...plain].map(([image, size]) => ({ image, preimports: [], ...size }));
+  const wishes = plainWishes(config);
   const seen = new Set<string>();
   for (const item of config.PYEXEC_POOL_PREIMPORTS) {
     const [, image, modules, size] = /^([^=]+)=([^=:]+):([^=:]+)$/.exec(item) ?? [];
@@ -52,19 +49,35 @@ export function poolWishes(config: Config): readonly PoolWish[] {
       throw new ConfigError(`PYEXEC_POOL_PREIMPORTS: ${item} is not of the form image=module+module:size`);
     }
     const preimports = modules.split('+');
-    const wrong = preimports.find((module) => module.length > 100 || !MODULE.test(module));
+    // __main__ is the program that is to come.
+    const wrong = preimports.find((name) => name.length > 100 || !MODULE.test(name) || /^__main__(\.|$)/.test(name));
     if (wrong !== undefined) throw new ConfigError(`PYEXEC_POOL_PREIMPORTS: ${wrong} is not the name of a module`);
     if (new Set(preimports).size < preimports.length || preimports.length > MODULES_MAX) {
       throw new ConfigError(
         `PYEXEC_POOL_PREIMPORTS: ${item} names a module twice, or more than ${String(MODULES_MAX)}`,
       );
     }
-    const key = `${image}=${[...preimports].sort().join('+')}`;
+    const key = `${normalizeReference(image)}=${[...preimports].sort().join('+')}`;
     if (seen.has(key)) throw new ConfigError(`PYEXEC_POOL_PREIMPORTS: ${key} is there twice`);
     seen.add(key);
     wishes.push({ image, preimports, ...sizeOf(size, 'PYEXEC_POOL_PREIMPORTS') });
   }
   return wishes;
+}
+
+/** One for every image, however it is spelled; the default image may be among those of PYEXEC_POOL_IMAGES. */
+function plainWishes(config: Config): PoolWish[] {
+  const wishes = new Map<string, PoolWish>();
+  for (const [image, text] of pairsOf(config.PYEXEC_POOL_IMAGES, 'PYEXEC_POOL_IMAGES')) {
+    const reference = normalizeReference(image);
+    if (wishes.has(reference)) throw new ConfigError(`PYEXEC_POOL_IMAGES: ${reference} is there twice`);
+    wishes.set(reference, { image, preimports: [], ...sizeOf(text, 'PYEXEC_POOL_IMAGES') });
+  }
+  const image = config.PYEXEC_DEFAULT_IMAGE;
+  const size = sizeOf(config.PYEXEC_POOL_SIZE, 'PYEXEC_POOL_SIZE');
+  const ofDefault = wishes.get(normalizeReference(image)) ?? { image, preimports: [], ...size };
+  wishes.delete(normalizeReference(image));
+  return [ofDefault, ...wishes.values()];
 }
 
 /**

@@ -98,9 +98,13 @@ export class WarmSandboxes {
       const image = await imageStore.find(wish.image).catch((cause: unknown) => {
         throw new ConfigError(`PYEXEC_POOL_PREIMPORTS: ${wish.image} is not on this machine`, { cause });
       });
-      await checkPreimports(wish, defaultShape(image, policy, wish.preimports), (shape, signal) =>
-        host.start(shape, signal),
-      );
+      const shape = defaultShape(image, policy, wish.preimports);
+      try {
+        await checkPreimports(wish, shape, (wanted, signal) => host.start(wanted, signal));
+      } finally {
+        // A boot that is refused leaves no containers.
+        await host.settled();
+      }
     }
   }
 

@@ -20,7 +20,7 @@ export function integer(minimum: number, maximum: number) {
 }
 
 /** A number of sandboxes or a range of two; `composition/pool-targets.ts` judges the numbers. */
-export const poolSize = z.string().regex(/^\d{1,3}(-\d{1,3})?$/, 'must be a whole number or a range of two');
+export const poolSize = z.string().regex(/^\d{1,12}(-\d{1,12})?$/, 'must be a whole number or a range of two');
 
 export function decimal(minimum: number, maximum: number) {
   return z

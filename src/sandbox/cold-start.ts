@@ -147,8 +147,8 @@ export class SandboxHost {
         await sandbox.handshake();
         if (this.#isToCompile(shape)) await this.#compile(shape.imageId, sandbox);
       } catch (error) {
-        // Closes its streams; the removal is tried again below.
-        void sandbox.destroy().catch(() => undefined);
+        // Its streams alone: of two removals at one time the second returns before the container is gone.
+        void sandbox.abandon();
         throw error;
       }
       return sandbox;

@@ -245,7 +245,10 @@ export class Sandbox {
     void this.#write(encodeFrame(FRAME.RELEASE));
   }
 
-  /** Gives up a sandbox that was loaded and is not to run: resolves when its project is not read any more. */
+  /**
+   * Gives up a sandbox that is not to run: resolves when its project, if it was loaded, is not read any more. The
+   * container is not removed.
+   */
   async abandon(): Promise<void> {
     this.#end(undefined);
     this.#socket.destroy();

@@ -3,6 +3,7 @@
  * plain `python3` of the same image: no difference but the ones named in
  * docs/SUPERVISOR.md. Every run is checked to have had the pre-imports it was meant for.
  */
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { threadCounts } from '../../../src/policy/thread-counts.ts';
@@ -11,7 +12,7 @@ import { parseConfig } from '../../../src/config/config.ts';
 import type { Limits } from '../../../src/domain/limits.ts';
 import { PlainPython } from '../../support/differential-plain.ts';
 import { py, type Files } from '../../support/differential-program.ts';
-import { docker, until } from '../../support/docker-containers.ts';
+import { containersOf, docker, until } from '../../support/docker-containers.ts';
 import { runRequest, startEngine, type TestEngine } from '../../support/engine.ts';
 
 const IMAGE = process.env['TEST_DATA_IMAGE'] ?? 'pyexec/data';
@@ -289,13 +290,16 @@ describe.skipIf(!hasImage)('pre-imported modules', () => {
     expect(answers.map(({ stdout }) => stdout)).toEqual(['numpy\n', 'numpy\n', 'numpy\n']);
   });
 
-  test('a module the image lacks stops the boot, with a sentence', async () => {
+  test('a module the image lacks stops the boot, with a sentence, and leaves no container', async () => {
+    const instance = `test-${randomUUID()}`;
     const boot = startEngine({
+      PYEXEC_INSTANCE: instance,
       PYEXEC_DEFAULT_IMAGE: IMAGE,
       PYEXEC_POOL_PREIMPORTS: `${IMAGE}=numpy+no_such_module:1`,
     });
     await expect(boot).rejects.toThrow(
       `PYEXEC_POOL_PREIMPORTS: ${IMAGE} cannot be kept with numpy+no_such_module: no_such_module cannot be imported: ModuleNotFoundError: No module named 'no_such_module'`,
     );
+    expect(await containersOf(instance)).toEqual([]);
   });
 });
