@@ -203,7 +203,7 @@ const ADVICE = {
   image_unavailable:
     'The image may be run but is not on the machine. The operator has to put it there; nothing is pulled.',
   index_unreachable:
-    'The package index cannot be reached, or broke off. Try again after `Retry-After`; the operator can look at `PYEXEC_INDEX_URL` and the log.',
+    'The package index cannot be reached, refuses, broke off, or answers with what cannot be used. Try again after `Retry-After`; the operator can look at `PYEXEC_INDEX_URL` and the log.',
   installation_timeout:
     'Finding and installing the packages took longer than `PYEXEC_INSTALL_TIMEOUT`. Pin versions, so that less has to be tried, or try again.',
   advisories_unavailable:

@@ -11,7 +11,7 @@ import { packagePolicy } from '../dependencies/package-policy.ts';
 import { parseRequirements } from '../dependencies/requirements.ts';
 import { ServiceError } from '../domain/errors.ts';
 import { isReachable, type EgressRules } from '../egress/dialling.ts';
-import { EgressGate } from '../egress/egress-gate.ts';
+import { EgressGate, type EgressAccess } from '../egress/egress-gate.ts';
 import type { SandboxHost } from '../sandbox/cold-start.ts';
 import type { DockerDaemon } from '../sandbox/docker-daemon.ts';
 import type { ImageStore } from '../sandbox/image-store.ts';
@@ -32,6 +32,15 @@ const REQUESTS_BYTES_MAX = 16 * MIB;
 const CONSTRAINTS = { count: 10_000, bytes: 4 * MIB };
 const BUILDER_LABEL = 'pyexec.builder';
 const PYTHON_LABEL = 'pyexec.python';
+
+/**
+ * Whether an answer says nothing about the requirements: there is none, it cannot be used,
+ * it leads where the operator lets nobody go, or the index refuses all who ask.
+ */
+function saysNothing({ verdict, status = 0, problem }: EgressAccess): boolean {
+  const isRefusal = status === 401 || status === 403 || status === 407 || status === 429;
+  return verdict !== 'allowed' || problem !== undefined || status >= 500 || isRefusal;
+}
 
 /** `3.13` of `3.13.5`. */
 const minorOf = (version: string | undefined) => /^(\d+\.\d+)/.exec(version ?? '')?.[1];
@@ -134,8 +143,7 @@ export function buildLayers(
     openEgress: () => {
       let failed = false;
       const gate = new EgressGate(rules, (access) => {
-        const status = access.status ?? 0;
-        failed ||= access.verdict === 'unreachable' || status >= 500 || status === 401;
+        failed ||= saysNothing(access);
         logger.info({ egress: { ...access, durationMs: Math.round(access.durationMs) } }, 'a builder asked for a host');
       });
       return {

@@ -23,6 +23,7 @@ import type { Duplex } from 'node:stream';
 import { parseAuthority, sameDestination, type Destination } from './destinations.ts';
 import { addressOf, dial, NoWay, type AllowedDestination, type EgressRules } from './dialling.ts';
 import { authorityOf, isPage, linksInTheClear } from './page-links.ts';
+import { NoPage, wholePage } from './whole-page.ts';
 
 /** One line of the access log. */
 export interface EgressAccess {
@@ -34,30 +35,25 @@ export interface EgressAccess {
   readonly status?: number;
   readonly bytes: number;
   readonly durationMs: number;
-  /** Why there is no answer, where the system says: `ECONNREFUSED`, `SELF_SIGNED_CERT_IN_CHAIN`, … */
+  /**
+   * Why there is no answer or no use in it: what the system says (`ECONNREFUSED`,
+   * `SELF_SIGNED_CERT_IN_CHAIN`, …), or `CUT_OFF`, `NOT_HTTP` of a redirect, and those of a page.
+   */
   readonly problem?: string;
 }
 
 const IDLE_TIMEOUT_MS = 30_000;
 const CONNECTIONS_MAX = 64;
 /** Headers of a request that are passed on. Cookies and credentials of the client are not among them. */
-const PASSED_HEADERS = [
-  'accept',
-  'accept-encoding',
-  'cache-control',
-  'if-modified-since',
-  'if-none-match',
-  'range',
-  'user-agent',
-];
-/** Longest page whose links are changed. */
-const PAGE_BYTES_MAX = 32 * 2 ** 20;
-/** Headers about the connection rather than the answer, and what is not the client's to keep. */
+const PASSED_HEADERS = ['accept', 'cache-control', 'if-modified-since', 'if-none-match', 'range', 'user-agent'];
+/** Headers about the connection rather than the answer, and what is not the client's to know. */
 const HOP_HEADERS = new Set([
   'connection',
   'keep-alive',
   'proxy-authenticate',
   'proxy-connection',
+  // A client that waits as long as it is told to holds its place that long.
+  'retry-after',
   'set-cookie',
   'te',
   'trailer',
@@ -74,6 +70,7 @@ export class EgressGate {
   #bytes = 0;
   #bytesSent = 0;
   #overflowed = false;
+  #isClosed = false;
 
   constructor(rules: EgressRules, observe: (access: EgressAccess) => void) {
     this.#rules = rules;
@@ -90,7 +87,7 @@ export class EgressGate {
     });
   }
 
-  /** Whether more bytes were asked for than the rules allow; everything ends when that happens. */
+  /** Whether more bytes came than the rules allow, or a page without end; everything ends when that happens. */
   get overflowed(): boolean {
     return this.#overflowed;
   }
@@ -112,6 +109,7 @@ export class EgressGate {
 
   /** Ends every connection. */
   close(): void {
+    this.#isClosed = true;
     for (const stream of this.#streams) stream.destroy();
     this.#server.close();
   }
@@ -126,7 +124,10 @@ export class EgressGate {
   #count(towards: 'client' | 'server', bytes: number): void {
     if (towards === 'client') this.#bytes += bytes;
     else this.#bytesSent += bytes;
-    if (this.#bytes <= this.#rules.bytesMax && this.#bytesSent <= this.#rules.bytesSentMax) return;
+    if (this.#bytes > this.#rules.bytesMax || this.#bytesSent > this.#rules.bytesSentMax) this.#overflow();
+  }
+
+  #overflow(): void {
     this.#overflowed = true;
     this.close();
   }
@@ -198,6 +199,7 @@ export class EgressGate {
     });
     outgoing.once('timeout', () => outgoing.destroy());
     outgoing.once('error', (error) => {
+      if (log.isDone) return;
       log.problem = 'code' in error ? String(error.code) : error.name;
       if (response.headersSent) {
         response.destroy();
@@ -205,38 +207,85 @@ export class EgressGate {
       } else answer(502, 'unreachable');
     });
     outgoing.once('response', (incoming) => {
-      const passed: IncomingHttpHeaders = Object.fromEntries(
-        Object.entries(incoming.headers).filter(([name]) => !HOP_HEADERS.has(name)),
-      );
-      log.status = incoming.statusCode;
-      incoming.on('data', (chunk: Buffer) => {
-        log.bytes += chunk.length;
-        this.#count('client', chunk.length);
-      });
-      // A body that was cut must not look complete to the client.
-      incoming.once('aborted', () => response.destroy());
-      incoming.once('end', () => {
-        log.done('allowed');
-      });
-      const { allowed } = this.#rules;
-      if (passed.location !== undefined) passed.location = linksInTheClear(passed.location, allowed);
-      const isWholePage = request.method === 'GET' && incoming.statusCode === 200 && isPage(passed);
-      if (found.allowed.tls && isWholePage) passPage(incoming, passed, response, allowed);
-      else incoming.pipe(response.writeHead(incoming.statusCode ?? 502, passed));
+      this.#answer(request, incoming, response, target, log);
     });
     response.once('close', () => outgoing.destroy());
     outgoing.end();
   }
 
-  #logger(request: IncomingMessage, destination: Destination | undefined) {
+  /** Passes an answer on, where it is one that can be used. */
+  #answer(
+    request: IncomingMessage,
+    incoming: IncomingMessage,
+    response: ServerResponse,
+    target: Target,
+    log: AccessLog,
+  ): void {
+    const { allowed } = this.#rules;
+    const status = incoming.statusCode ?? 502;
+    const headers: IncomingHttpHeaders = Object.fromEntries(
+      Object.entries(incoming.headers).filter(([name]) => !HOP_HEADERS.has(name)),
+    );
+    log.status = status;
+    incoming.on('data', (chunk: Buffer) => {
+      log.bytes += chunk.length;
+      this.#count('client', chunk.length);
+    });
+    const useless = (problem: string) => {
+      // A client that went away needs no reason.
+      if (!response.destroyed && !this.#isClosed) log.problem ??= problem;
+      log.done('allowed');
+      incoming.destroy();
+      // A body that was cut must not look complete to the client.
+      if (response.headersSent) response.destroy();
+      else response.writeHead(502, { connection: 'close', 'content-length': 0 }).end();
+    };
+    incoming.on('error', () => undefined);
+    if (headers.location !== undefined) {
+      if (!leadsToHttp(headers.location, target)) {
+        useless('NOT_HTTP');
+        return;
+      }
+      headers.location = linksInTheClear(headers.location, allowed);
+    }
+    if (request.method !== 'GET' || status !== 200 || !isPage(headers)) {
+      incoming.once('end', () => {
+        log.done('allowed');
+      });
+      incoming.once('error', () => {
+        useless('CUT_OFF');
+      });
+      incoming.pipe(response.writeHead(status, headers));
+      return;
+    }
+    wholePage(incoming).then(
+      (page) => {
+        // Byte by byte: whatever else is in it stays as it is.
+        const passed = Buffer.from(linksInTheClear(page.toString('latin1'), allowed), 'latin1');
+        delete headers['content-encoding'];
+        response.writeHead(200, { ...headers, 'content-length': passed.length }).end(passed);
+        log.done('allowed');
+      },
+      (error: unknown) => {
+        const problem = error instanceof NoPage ? error.problem : 'CUT_OFF';
+        useless(problem);
+        if (problem === 'PAGE_TOO_LONG') this.#overflow();
+      },
+    );
+  }
+
+  #logger(request: IncomingMessage, destination: Destination | undefined): AccessLog {
     const started = performance.now();
     const observe = this.#observe;
     let isDone = false;
     return {
       destination,
       bytes: 0,
-      status: undefined as number | undefined,
-      problem: undefined as string | undefined,
+      status: undefined,
+      problem: undefined,
+      get isDone() {
+        return isDone;
+      },
       done(verdict: EgressAccess['verdict']) {
         if (isDone) return;
         isDone = true;
@@ -251,6 +300,16 @@ export class EgressGate {
   }
 }
 
+/** A line of the access log while it is written. */
+interface AccessLog {
+  readonly destination: Destination | undefined;
+  bytes: number;
+  status: number | undefined;
+  problem: string | undefined;
+  readonly isDone: boolean;
+  /** The line is said; once. */
+  done(verdict: EgressAccess['verdict']): void;
+}
 type Target = NonNullable<ReturnType<typeof targetOf>>;
 /** What a destination is on the list, and where. */
 interface Found {
@@ -266,13 +325,13 @@ function ask(request: IncomingMessage, { destination, path }: Target, { address,
   const headers: (readonly [string, string])[] = [
     ['host', isUsualPort ? authorityOf(destination).replace(/:\d+$/, '') : authorityOf(destination)],
     ['connection', 'close'],
+    // A page is read here, so it comes as it is.
+    ['accept-encoding', 'identity'],
   ];
   for (const name of PASSED_HEADERS) {
     const value = request.headers[name];
-    // A page is read here, so it comes as it is.
-    if (value !== undefined && !(tls && name === 'accept-encoding')) headers.push([name, String(value)]);
+    if (value !== undefined) headers.push([name, String(value)]);
   }
-  if (tls) headers.push(['accept-encoding', 'identity']);
   if (tls?.authorization !== undefined) headers.push(['authorization', tls.authorization]);
   const options = {
     host: address,
@@ -293,25 +352,10 @@ function ask(request: IncomingMessage, { destination, path }: Target, { address,
   });
 }
 
-/** Passes a page on whole, with the links that lead back here; one that is too long is not passed on. */
-function passPage(
-  incoming: IncomingMessage,
-  headers: IncomingHttpHeaders,
-  response: ServerResponse,
-  allowed: readonly AllowedDestination[],
-): void {
-  const parts: Buffer[] = [];
-  let bytes = 0;
-  incoming.on('data', (part: Buffer) => {
-    bytes += part.length;
-    if (bytes > PAGE_BYTES_MAX) response.destroy();
-    else parts.push(part);
-  });
-  incoming.once('end', () => {
-    // Byte by byte: whatever else is in it stays as it is.
-    const page = Buffer.from(linksInTheClear(Buffer.concat(parts).toString('latin1'), allowed), 'latin1');
-    response.writeHead(200, { ...headers, 'content-length': page.length }).end(page);
-  });
+/** Whether a redirect leads to something that is asked for by HTTP: `file:` would be read where the client is. */
+function leadsToHttp(location: string, { destination, path }: Target): boolean {
+  const base = `http://${authorityOf(destination)}${path}`;
+  return URL.canParse(location, base) && /^https?:$/.test(new URL(location, base).protocol);
 }
 
 /** Host and path of an absolute-form request; undefined when it is no such request for plain HTTP. */

@@ -12,9 +12,9 @@ import { parseAuthority } from './destinations.ts';
 /** Media types of the pages of an index (PEP 503, PEP 691). */
 const PAGE = /^(?:text\/html|application\/vnd\.pypi\.simple\.v1\+(?:html|json))(?=;|$)/i;
 
-/** Whether an answer with these headers is a page, as it was written. */
+/** Whether an answer with these headers is a page. */
 export function isPage(headers: IncomingHttpHeaders): boolean {
-  return PAGE.test(headers['content-type']?.trim() ?? '') && headers['content-encoding'] === undefined;
+  return PAGE.test(headers['content-type']?.trim() ?? '');
 }
 
 /** JSON may write a slash as `\/`. An authority with anything odd in it is left as it is. */

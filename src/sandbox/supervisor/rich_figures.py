@@ -115,10 +115,15 @@ def show_open_figures(owner):
     give_up = time.monotonic() + LAST_FIGURES_S
     for manager in list(helpers.Gcf.get_all_fig_managers()):
         try:
+            figure = manager.canvas.figure
+            was_shown = figure in (shown_figures or ())
+            # Cleared for a next time that did not come; the first child is its background.
+            if was_shown and len(figure.get_children()) < 2:
+                continue
             if time.monotonic() < give_up:
-                show_figure(manager.canvas.figure)
-            elif manager.canvas.figure not in (shown_figures or ()):
-                send([("text/plain", text_of(manager.canvas.figure).encode("utf-8", "replace"))], True)
+                show_figure(figure)
+            elif not was_shown:
+                send([("text/plain", text_of(figure).encode("utf-8", "replace"))], True)
         except Exception:
             pass
 

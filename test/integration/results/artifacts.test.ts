@@ -8,7 +8,7 @@ import type { RunRequest } from '../../../src/domain/plan.ts';
 import { eventsOf } from '../../support/events.ts';
 import { filesLeft } from '../../support/artifacts.ts';
 import { sandboxForFile } from '../../support/isolation-sandbox.ts';
-import { runRequest, projectOf, type Files } from '../../support/engine.ts';
+import { runRequest, projectOf, startEngine, type Files } from '../../support/engine.ts';
 import { ANONYMOUS } from '../../../src/domain/caller.ts';
 import type { ExecutionEvent } from '../../../src/domain/events.ts';
 
@@ -100,6 +100,28 @@ for name in ('out/1.csv', 'out/a/2.csv', 'out/a/b/3.txt', 'other/4.csv', 'top.cs
       expect.not.objectContaining({ content: expect.anything() as unknown }),
       expect.objectContaining({ path: 'small', content: '/wA=' }),
     ]);
+  });
+
+  it('up to 4 MiB of them together; one that fits after one that does not is there', async () => {
+    await using engine = await startEngine({ PYEXEC_ARTIFACT_MB: '8' });
+    const run = await engine.run(
+      `
+for name, size in (('a', 1), ('b', 1), ('c', 1), ('d', 1), ('e', 0)):
+    open(name, 'wb').write(name.encode() * ((1 << 20) * size - (name == 'd')))
+open('f', 'w').write('fit'); open('g', 'w').write('g'); open('h', 'w').close()
+`,
+      { artifacts: { patterns: [], inlineBytes: MIB } },
+    );
+    expect(run.artifacts?.map(({ path, size, content }) => [path, size, content?.length])).toEqual([
+      ...['a', 'b', 'c'].map((path) => [path, MIB, Math.ceil(MIB / 3) * 4]),
+      ['d', MIB - 1, Math.ceil((MIB - 1) / 3) * 4],
+      ['e', 0, 0],
+      ['f', 3, undefined],
+      ['g', 1, 4],
+      ['h', 0, 0],
+    ]);
+    const files = await filesLeft(engine.engine.executions, run);
+    expect(files.get('f')?.content.toString()).toBe('fit');
   });
 
   it('each is an event before the result', async () => {

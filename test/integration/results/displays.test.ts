@@ -84,6 +84,12 @@ import sys; sys.exit(0)
     expect(shown.displays).toHaveLength(1);
     const changed = await plot(`import matplotlib.pyplot as plt; plt.plot([1, 2]); plt.show(); plt.title('a')`);
     expect(changed.displays).toHaveLength(2);
+    const cleared = await plot(
+      `import matplotlib.pyplot as plt\nfor n in (1, 2, 3): plt.plot([n]); plt.suptitle('t'); plt.show(); plt.clf()`,
+    );
+    expect(cleared.displays).toHaveLength(3);
+    const blank = await plot(`import matplotlib.pyplot as plt; plt.figure()`);
+    expect(blank.displays).toHaveLength(1);
     const crashed = await plot(`import matplotlib.pyplot as plt; plt.plot([1]); raise ValueError('no')`);
     expect(crashed).not.toHaveProperty('displays');
     expect(crashed.stderr).toMatch(/^Traceback[^]*ValueError: no\n$/);

@@ -1,8 +1,9 @@
 /** The way out: what is on the list, in whatever spelling, and nothing else. Real sockets on loopback. */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer as createHttpServer, type RequestListener } from 'node:http';
+import { createServer as createHttpServer, type RequestListener, type ServerResponse } from 'node:http';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
 import { isPublicAddress, parseAuthority } from '../../../src/egress/destinations.ts';
 import { isReachable, type EgressRules } from '../../../src/egress/dialling.ts';
@@ -189,7 +190,13 @@ describe('plain HTTP', () => {
     expect(statusOf(answer)).toBe(200);
     expect(answer).toContain('page');
     expect(answer).not.toContain('timeout=999');
-    expect(seen).toEqual([['GET', '/simple/?q', { host: authority, accept: 'text/html', connection: 'close' }]]);
+    expect(seen).toEqual([
+      [
+        'GET',
+        '/simple/?q',
+        { host: authority, accept: 'text/html', 'accept-encoding': 'identity', connection: 'close' },
+      ],
+    ]);
     expect(log).toMatchObject([{ verdict: 'allowed', bytes: 4 }]);
   });
 
@@ -262,6 +269,103 @@ describe('plain HTTP', () => {
     );
     expect(answer.toLowerCase()).toContain('content-length: 100');
     expect(answer.endsWith('part')).toBe(true);
+  });
+});
+
+describe('pages of an index', () => {
+  const PAGE = Buffer.from('<a href="fine-1.0-py3-none-any.whl">fine</a>');
+  /** What a client gets of a page, and what the log says of it. */
+  async function pageFrom(listener: RequestListener) {
+    const upstream = await web(listener);
+    const { port, log, gate } = await gateTo({ allowed: [{ host: '127.0.0.1', port: upstream }] });
+    const text = `GET http://127.0.0.1:${String(upstream)}/simple/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`;
+    const answer = await say(port, text);
+    await expect.poll(() => log).toHaveLength(1);
+    return { answer, log, gate };
+  }
+  const packed = (encoding: string, body: Buffer) => (_request: unknown, response: ServerResponse) => {
+    response.writeHead(200, { 'content-type': 'text/html', 'content-encoding': encoding }).end(body);
+  };
+
+  it.each([
+    ['gzip', gzipSync(PAGE)],
+    ['deflate', deflateSync(PAGE)],
+    ['br', brotliCompressSync(PAGE)],
+  ])('are unpacked where a server knows only %s', async (encoding, body) => {
+    const { answer, log } = await pageFrom(packed(encoding, body));
+    expect(answer.endsWith(`\r\n\r\n${String(PAGE)}`)).toBe(true);
+    expect(answer.toLowerCase()).toContain(`content-length: ${String(PAGE.length)}`);
+    expect(answer.toLowerCase()).not.toContain('content-encoding');
+    expect(log).toMatchObject([{ verdict: 'allowed', status: 200, bytes: body.length }]);
+    expect(log[0]).not.toHaveProperty('problem');
+  });
+
+  it.each<[string, string, RequestListener]>([
+    ['packed in no way that is known', 'PAGE_PACKED_ODDLY', packed('zstd', PAGE)],
+    ['that is not what it says it is packed as', 'PAGE_PACKED_ODDLY', packed('gzip', PAGE)],
+    ['whose packing ends early', 'PAGE_PACKED_ODDLY', packed('gzip', gzipSync(PAGE).subarray(0, 30))],
+    [
+      'that breaks off',
+      'PAGE_CUT_OFF',
+      (_request, response) => {
+        response.writeHead(200, { 'content-type': 'text/html', 'content-length': 100 }).write('part');
+        setTimeout(() => response.destroy(), 20);
+      },
+    ],
+    [
+      'that breaks off in chunks',
+      'PAGE_CUT_OFF',
+      (_request, response) => {
+        response.writeHead(200, { 'content-type': 'text/html' }).write('part');
+        setTimeout(() => response.destroy(), 20);
+      },
+    ],
+    [
+      'that is elsewhere than on the web',
+      'NOT_HTTP',
+      (_request, response) => response.writeHead(302, { location: 'file:///etc/passwd' }).end(),
+    ],
+    ['that is nowhere', 'NOT_HTTP', (_request, response) => response.writeHead(302, { location: 'http://[x' }).end()],
+  ])('502 for one %s', async (_what, problem, listener) => {
+    const { answer, log, gate } = await pageFrom(listener);
+    expect(statusOf(answer)).toBe(502);
+    expect(answer).not.toContain('part');
+    expect(log).toMatchObject([{ verdict: 'allowed', problem }]);
+    expect(gate.overflowed).toBe(false);
+  });
+
+  it.each<[string, RequestListener]>([
+    [
+      'written out',
+      (_request, response) => {
+        response.setHeader('content-type', 'text/html').end(Buffer.alloc((32 << 20) + 1, 'a'));
+      },
+    ],
+    ['packed', packed('gzip', gzipSync(Buffer.alloc(400 << 20, 'a')))],
+  ])('one that is too long, %s, ends everything', async (_what, listener) => {
+    const { log, gate } = await pageFrom(listener);
+    expect(log).toMatchObject([{ problem: 'PAGE_TOO_LONG' }]);
+    expect(gate.overflowed).toBe(true);
+  });
+
+  it('nobody is told how long to wait before the next question', async () => {
+    const { answer, log } = await pageFrom((_request, response) =>
+      response.writeHead(429, { 'retry-after': '9999' }).end(),
+    );
+    expect(statusOf(answer)).toBe(429);
+    expect(answer.toLowerCase()).not.toContain('retry-after');
+    expect(log).toMatchObject([{ status: 429 }]);
+  });
+
+  it('a client that goes away is no problem of the page', async () => {
+    const upstream = await web((_request, response) => {
+      response.writeHead(200, { 'content-type': 'application/octet-stream' }).write('part');
+    });
+    const { port, log } = await gateTo({ allowed: [{ host: '127.0.0.1', port: upstream }] });
+    await say(port, `GET http://127.0.0.1:${String(upstream)}/x HTTP/1.1\r\nHost: a\r\n\r\n`, true);
+    for (const close of closing.splice(0)) close();
+    await expect.poll(() => log).toHaveLength(1);
+    expect(log[0]).not.toHaveProperty('problem');
   });
 });
 
