@@ -66,7 +66,7 @@ export function buildSandboxes(
     instance: config.PYEXEC_INSTANCE,
     boot: host.boot,
     intervalMs: config.PYEXEC_REAP_INTERVAL * 1000,
-    isLive: (name) => host.isLive(name),
+    liveNames: () => host.liveNames,
     observe,
     onError: (error) => {
       logger.warn({ err: error }, 'the search for orphans failed');

@@ -71,8 +71,9 @@ export class SandboxHost {
     return this.#live.size;
   }
 
-  isLive(containerName: string): boolean {
-    return this.#live.has(containerName);
+  /** Names of the containers that are being made, in use or being removed, as of now. */
+  get liveNames(): ReadonlySet<string> {
+    return new Set(this.#live);
   }
 
   /**

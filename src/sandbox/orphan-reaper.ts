@@ -21,7 +21,8 @@ export interface ReaperOptions {
   readonly instance: string;
   readonly boot: string;
   readonly intervalMs: number;
-  readonly isLive: (containerName: string) => boolean;
+  /** Names of the containers in this process's registry at this moment. */
+  readonly liveNames: () => ReadonlySet<string>;
   readonly observe: (event: SandboxEvent) => void;
   readonly onError: (error: unknown) => void;
 }
@@ -77,12 +78,17 @@ export class OrphanReaper {
   }
 
   async #sweep(): Promise<number> {
-    const { daemon, instance, boot, isLive, observe, onError } = this.#options;
+    const { daemon, instance, boot, liveNames, observe, onError } = this.#options;
     const nowS = Date.now() / 1000;
-    const orphans = (await daemon.listByLabel(LABEL.instance)).filter((container) =>
+    // The list is of some moment until it comes: what was owned before it or is now may have been made or removed since.
+    const before = liveNames();
+    const listed = await daemon.listByLabel(LABEL.instance);
+    const now = liveNames();
+    const orphans = listed.filter((container) => {
+      const { name } = container;
       // One without a name is half removed already, or was not told of in full: it is not judged by it.
-      isOrphan(container, { instance, boot, nowS, isLive: container.name === '' || isLive(container.name) }),
-    );
+      return isOrphan(container, { instance, boot, nowS, isLive: name === '' || before.has(name) || now.has(name) });
+    });
     let removed = 0;
     const removeNext = async () => {
       for (let orphan = orphans.shift(); orphan; orphan = orphans.shift()) {

@@ -52,7 +52,7 @@ describe('a sweep', () => {
     createdAtS: 0,
   });
 
-  function reaperOn(daemon: Pick<DockerDaemon, 'listByLabel' | 'remove'>) {
+  function reaperOn(daemon: Pick<DockerDaemon, 'listByLabel' | 'remove'>, live = new Set<string>()) {
     const reaped: string[] = [];
     const errors: unknown[] = [];
     const reaper = new OrphanReaper({
@@ -60,7 +60,7 @@ describe('a sweep', () => {
       instance: 'me',
       boot: 'now',
       intervalMs: 5,
-      isLive: () => false,
+      liveNames: () => new Set(live),
       observe: (event) => {
         if (event.kind === 'orphan_reaped') reaped.push(event.containerId);
       },
@@ -77,6 +77,24 @@ describe('a sweep', () => {
     expect(await reaper.sweep()).toBe(2);
     expect(reaped).toEqual(['a', 'b']);
     expect(errors).toHaveLength(1);
+  });
+
+  test('leaves what was made, or removed by its owner, while the list was on its way', async () => {
+    const ours = (id: string): ContainerSummary => ({ ...orphan(id), labels: labels('me', 'now', soon) });
+    const live = new Set(['removed']);
+    const { reaper, reaped } = reaperOn(
+      {
+        listByLabel: () => {
+          live.delete('removed');
+          live.add('made');
+          return Promise.resolve([ours('removed'), ours('made'), ours('lost')]);
+        },
+        remove: () => Promise.resolve(),
+      },
+      live,
+    );
+    await reaper.sweep();
+    expect(reaped).toEqual(['lost']);
   });
 
   test('asked for while one is under way is the same one', async () => {
