@@ -3,7 +3,8 @@
  * for a short while, so that a request does not pay for asking; nothing is pulled.
  */
 import { ServiceError } from '../domain/errors.ts';
-import { asUnavailable, type DockerDaemon } from './docker-daemon.ts';
+import { asUnavailable } from './daemon-calls.ts';
+import { type DockerDaemon } from './docker-daemon.ts';
 
 const REMEMBER_MS = 10_000;
 
@@ -30,7 +31,7 @@ export class ImageStore {
     const known = this.#known.get(reference);
     if (known && known.until > performance.now()) return known.image;
     try {
-      const found = await this.#daemon.findImage(reference);
+      const found = await this.#daemon.images.find(reference);
       if (!found) {
         this.#known.delete(reference);
         throw new ServiceError('image_unavailable', `The image ${reference} is not on this machine.`, {
@@ -55,7 +56,7 @@ export class ImageStore {
     }[]
   > {
     try {
-      return await this.#daemon.listImages();
+      return await this.#daemon.images.listTagged();
     } catch (error) {
       throw asUnavailable(error);
     }

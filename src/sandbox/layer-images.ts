@@ -11,7 +11,8 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { Project } from '../domain/project.ts';
-import { asUnavailable, type DockerDaemon } from './docker-daemon.ts';
+import { asUnavailable } from './daemon-calls.ts';
+import { type DockerDaemon } from './docker-daemon.ts';
 
 const REPOSITORY = 'pyexec-layer';
 const INSTANCE_LABEL = 'pyexec.layer.instance';
@@ -83,7 +84,7 @@ export class LayerImages {
     );
     signal.addEventListener('abort', () => context.destroy(), { once: true });
     try {
-      return await this.#daemon.buildImage(context, {
+      return await this.#daemon.images.build(context, {
         name: this.#nameOf(key),
         dockerfile: DOCKERFILE,
         labels,
@@ -102,18 +103,18 @@ export class LayerImages {
 
   /** False when a container still uses it. */
   remove(key: string): Promise<boolean> {
-    return this.#daemon.removeImage(this.#nameOf(key));
+    return this.#daemon.images.remove(this.#nameOf(key));
   }
 
   /** Removes images without a name that builds of this instance left. */
   async sweep(): Promise<void> {
     for (const { id, names } of await this.#mine()) {
-      if (names.length === 0) await this.#daemon.removeImage(id);
+      if (names.length === 0) await this.#daemon.images.remove(id);
     }
   }
 
   #mine() {
-    return this.#daemon.listImagesByLabel(`${INSTANCE_LABEL}=${this.#instance}`);
+    return this.#daemon.images.listByLabel(`${INSTANCE_LABEL}=${this.#instance}`);
   }
 
   #nameOf(key: string): string {

@@ -145,7 +145,7 @@ export class PlainPython implements AsyncDisposable {
     settings: { socketPath: string; seccompProfile: string; openFilesMax: number },
   ): Promise<PlainPython> {
     const daemon = new DockerDaemon({ socketPath: settings.socketPath, observe: () => undefined });
-    const found = await daemon.findImage(image);
+    const found = await daemon.images.find(image);
     if (!found) throw new Error(`there is no image ${image}`);
     const shape = {
       image,

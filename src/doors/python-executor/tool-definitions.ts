@@ -19,7 +19,7 @@ function description({ timeoutSeconds, memoryMib }: ToolFacts): string {
     'There is no network. Files can be written in the working directory and in /tmp.',
     `By default a run has ${String(timeoutSeconds)} seconds and ${String(memoryMib)} MiB of memory.`,
     'The answer has stdout, stderr, exit_code, result (the value of the last expression), and for failures',
-    'error_type, error_line and a hint.',
+    'error_type, error_line and a hint. It is text alone: print what is to be seen; figures and files are not in it.',
   ].join(' ');
 }
 

@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, test } from 'vitest';
-import { DaemonError, DockerDaemon, type DaemonCall } from '../../../src/sandbox/docker-daemon.ts';
+import { DaemonError, type DaemonCall } from '../../../src/sandbox/daemon-calls.ts';
+import { DockerDaemon } from '../../../src/sandbox/docker-daemon.ts';
 
 const never = new AbortController().signal;
 const DEADLINE_MS = 150;
@@ -20,8 +21,8 @@ type Answered = Exclude<DaemonCall, 'events'>;
 const CALLS: Readonly<Record<Answered, (daemon: DockerDaemon) => Promise<unknown>>> = {
   ping: (daemon) => daemon.ping(),
   info: (daemon) => daemon.runtimes(),
-  inspect_image: (daemon) => daemon.findImage('a'),
-  list_images: (daemon) => daemon.listImages(),
+  inspect_image: (daemon) => daemon.images.find('a'),
+  list_images: (daemon) => daemon.images.listTagged(),
   create: (daemon) => daemon.create({ Image: 'a' }),
   update: (daemon) => daemon.update('a', { memoryBytes: 1, pids: 1, cpus: 1 }),
   attach: (daemon) => daemon.attach('a'),
@@ -31,8 +32,8 @@ const CALLS: Readonly<Record<Answered, (daemon: DockerDaemon) => Promise<unknown
   remove: (daemon) => daemon.remove('a'),
   list: (daemon) => daemon.listByLabel('a'),
   build: (daemon) =>
-    daemon.buildImage(Readable.from([Buffer.alloc(1024)]), { name: 'a', dockerfile: 'b', labels: {}, signal: never }),
-  remove_image: (daemon) => daemon.removeImage('a'),
+    daemon.images.build(Readable.from([Buffer.alloc(1024)]), { name: 'a', dockerfile: 'b', labels: {}, signal: never }),
+  remove_image: (daemon) => daemon.images.remove('a'),
 };
 const NAMES = Object.keys(CALLS) as Answered[];
 
@@ -173,7 +174,7 @@ test('a build that is given up is given up at once', async () => {
     observe: () => undefined,
   });
   const giving = new AbortController();
-  const built = daemon.buildImage(Readable.from([Buffer.alloc(1024)]), {
+  const built = daemon.images.build(Readable.from([Buffer.alloc(1024)]), {
     name: 'a',
     dockerfile: 'b',
     labels: {},

@@ -1,7 +1,8 @@
 /** Which containers nobody owns, and that only those go. */
 import { describe, expect, test } from 'vitest';
 import { LABEL } from '../../../src/sandbox/container-labels.ts';
-import { DaemonError, type ContainerSummary, type DockerDaemon } from '../../../src/sandbox/docker-daemon.ts';
+import { DaemonError } from '../../../src/sandbox/daemon-calls.ts';
+import { type ContainerSummary, type DockerDaemon } from '../../../src/sandbox/docker-daemon.ts';
 import { isOrphan, OrphanReaper } from '../../../src/sandbox/orphan-reaper.ts';
 
 const NOW = 1_800_000_000;
