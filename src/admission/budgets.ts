@@ -4,14 +4,13 @@
  *
  * Windows are fixed and the same for everybody: each begins when the one before
  * ends, counted from the epoch. What a run used is charged when it ends, to the
- * window that is on then. Until then what it may use at most is reserved, as far as
- * there is so much left; so a caller goes over its budget by less than one run.
+ * window that is on then. Until then what it may use at most is reserved, in full, also
+ * where less is left: whoever ends first leaves nothing to others that those who go on
+ * may use. So a caller goes over its budget by less than the one run that was let in last.
  */
 import { ServiceError } from '../domain/errors.ts';
-import type { Limits } from '../domain/limits.ts';
 import type { ChargedUsage, UsageTable, UsageView } from '../domain/budget.ts';
 
-const MIB = 2 ** 20;
 /** Where what is left is only reserved: runs end sooner than windows. */
 const RESERVED_RETRY_SECONDS = 5;
 
@@ -58,25 +57,22 @@ export class Budgets {
   }
 
   /**
-   * Reserves what a run may use at most.
+   * Reserves what a run may use at most, where anything is left.
    * @throws {ServiceError} budget_exhausted, with the seconds until there may be something again.
    */
-  reserve(callerId: string, limits: Limits): BudgetHold {
+  reserve(callerId: string, most: ChargedUsage): BudgetHold {
     const account = this.#account(callerId);
     const { cpuMsMax, memoryMibMsMax } = this.#options;
-    const wanted = { cpuMs: limits.cpu_ms, memoryMibMs: (limits.memory_bytes / MIB) * limits.wall_ms };
-    const held = {
-      cpuMs: this.#share('CPU time', account, 'cpuMs', cpuMsMax, wanted.cpuMs),
-      memoryMibMs: this.#share('memory', account, 'memoryMibMs', memoryMibMsMax, wanted.memoryMibMs),
-    };
-    account.reserved = plus(account.reserved, held, 1);
+    this.#refuseIfNothingIsLeft('CPU time', account, 'cpuMs', cpuMsMax);
+    this.#refuseIfNothingIsLeft('memory', account, 'memoryMibMs', memoryMibMsMax);
+    account.reserved = plus(account.reserved, most, 1);
     let isSettled = false;
     return {
       settle: (used) => {
         if (isSettled) return;
         isSettled = true;
         const current = this.#account(callerId);
-        current.reserved = plus(current.reserved, held, -1);
+        current.reserved = plus(current.reserved, most, -1);
         this.#charge(callerId, current, used);
       },
     };
@@ -91,7 +87,7 @@ export class Budgets {
     const seconds = (ms: number) => Math.round(ms) / 1000;
     const part = (name: keyof ChargedUsage, max: number) => ({
       used: seconds(spent[name]),
-      reserved: seconds(reserved[name]),
+      reserved: seconds(max === 0 ? reserved[name] : Math.min(reserved[name], Math.max(0, max - spent[name]))),
       ...(max === 0 ? {} : { limit: seconds(max) }),
     });
     return {
@@ -102,11 +98,8 @@ export class Budgets {
     };
   }
 
-  /** How much of what is wanted can be reserved. */
-  #share(what: string, account: Account, name: keyof ChargedUsage, max: number, wanted: number): number {
-    if (max === 0) return wanted;
-    const left = max - account.spent[name] - account.reserved[name];
-    if (left > 0) return Math.min(left, wanted);
+  #refuseIfNothingIsLeft(what: string, account: Account, name: keyof ChargedUsage, max: number): void {
+    if (max === 0 || account.spent[name] + account.reserved[name] < max) return;
     const isSpent = account.spent[name] >= max;
     const windowEndsInMs = (account.window + 1) * this.#options.windowMs - this.#now();
     throw new ServiceError(

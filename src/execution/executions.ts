@@ -14,7 +14,7 @@ import type { Webhook } from '../domain/webhook.ts';
 import type { Budgets } from '../admission/budgets.ts';
 import type { Reservation, RunSlots } from '../admission/run-slots.ts';
 import type { UsageView } from '../domain/budget.ts';
-import { NOTHING_USED } from './charged-usage.ts';
+import { mostUsed, NOTHING_USED } from './charged-usage.ts';
 import type { WebhookDeliveries } from '../webhooks/webhook-deliveries.ts';
 import type { LayerLease } from '../dependencies/layer-store.ts';
 import { inputBytes } from '../policy/inputs.ts';
@@ -174,7 +174,7 @@ export class Executions {
       this.refuseIfDraining();
       const record = new ExecutionRecord(plan, caller.id, this.#options.storage, form);
       if (analysis) record.analyzed(analysis.report);
-      const hold = caller.id === SERVICE.id ? undefined : this.#options.budgets?.reserve(caller.id, plan.limits);
+      const hold = caller.id === SERVICE.id ? undefined : this.#options.budgets?.reserve(caller.id, mostUsed(plan));
       let slot: Reservation | undefined;
       let early: Lease | undefined;
       let attached: AttachedPackages | undefined;

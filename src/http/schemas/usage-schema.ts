@@ -5,7 +5,7 @@ import { problemResponses } from './problem-schema.ts';
 const seconds = z.number().nonnegative();
 const part = z.looseObject({
   used: seconds,
-  reserved: seconds.meta({ description: 'What your runs in progress may still use.' }),
+  reserved: seconds.meta({ description: 'What your runs in progress may still use of what is left.' }),
   limit: seconds.optional().meta({ description: 'Absent: no bound.' }),
 });
 

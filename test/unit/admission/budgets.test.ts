@@ -5,15 +5,13 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Budgets, type BudgetHold } from '../../../src/admission/budgets.ts';
-import type { Limits } from '../../../src/domain/limits.ts';
+import type { ChargedUsage } from '../../../src/domain/budget.ts';
 import { UsageTable } from '../../../src/store/usage-table.ts';
 import { exited, postJson, startHttp } from '../../support/http-server.ts';
 
-const MIB = 2 ** 20;
 const WINDOW_MS = 60_000;
 const NOTHING = { cpuMs: 0, memoryMibMs: 0 };
-const limits = (cpuMs: number, memoryMib = 64, wallMs = 1000) =>
-  ({ cpu_ms: cpuMs, memory_bytes: memoryMib * MIB, wall_ms: wallMs }) as Limits;
+const most = (cpuMs: number, memoryMibMs = 64_000): ChargedUsage => ({ cpuMs, memoryMibMs });
 
 let directory = '';
 let table: UsageTable;
@@ -46,43 +44,58 @@ const exhausted = (retryAfterSeconds: number) =>
 describe('a budget', () => {
   test('that is used up refuses until the window ends, and only its caller', () => {
     const of = budgets(1000);
-    of.reserve('a', limits(600)).settle({ cpuMs: 1000, memoryMibMs: 5 });
-    expect(() => of.reserve('a', limits(1))).toThrow(exhausted(45));
-    of.reserve('b', limits(1));
+    of.reserve('a', most(600)).settle({ cpuMs: 1000, memoryMibMs: 5 });
+    expect(() => of.reserve('a', most(1))).toThrow(exhausted(45));
+    of.reserve('b', most(1));
     now += 45_000;
-    of.reserve('a', limits(1));
+    of.reserve('a', most(1));
     expect(of.usage('a')).toMatchObject({ cpu_seconds: { used: 0, reserved: 0.001, limit: 1 } });
   });
 
   test('of memory counts the limit times the time', () => {
     const of = budgets(0, 64_000);
-    of.reserve('a', limits(1, 64, 1000)).settle({ cpuMs: 1, memoryMibMs: 64_000 });
-    expect(() => of.reserve('a', limits(1))).toThrow(exhausted(45));
+    of.reserve('a', most(1, 64_000)).settle({ cpuMs: 1, memoryMibMs: 64_000 });
+    expect(() => of.reserve('a', most(1))).toThrow(exhausted(45));
   });
 
   test('of which the rest is reserved refuses for a short while', () => {
     const of = budgets(1000);
-    const first = of.reserve('a', limits(900));
-    const second = of.reserve('a', limits(900));
+    const first = of.reserve('a', most(900));
+    const second = of.reserve('a', most(900));
     expect(of.usage('a').cpu_seconds).toEqual({ used: 0, reserved: 1, limit: 1 });
-    expect(() => of.reserve('a', limits(1))).toThrow(exhausted(5));
+    expect(() => of.reserve('a', most(1))).toThrow(exhausted(5));
     first.settle({ cpuMs: 100, memoryMibMs: 0 });
     first.settle({ cpuMs: 100, memoryMibMs: 0 });
-    expect(of.usage('a').cpu_seconds).toEqual({ used: 0.1, reserved: 0.1, limit: 1 });
+    expect(of.usage('a').cpu_seconds).toEqual({ used: 0.1, reserved: 0.9, limit: 1 });
     second.settle(NOTHING);
     expect(of.usage('a').cpu_seconds).toEqual({ used: 0.1, reserved: 0, limit: 1 });
   });
 
+  test('is not had twice: who ends leaves to others only what nobody who goes on may use', () => {
+    const of = budgets(1000);
+    const first = of.reserve('a', most(900));
+    const second = of.reserve('a', most(900));
+    first.settle(NOTHING);
+    const third = of.reserve('a', most(50));
+    const fourth = of.reserve('a', most(900));
+    third.settle(NOTHING);
+    expect(() => of.reserve('a', most(1))).toThrow(exhausted(5));
+    second.settle({ cpuMs: 900, memoryMibMs: 0 });
+    expect(() => of.reserve('a', most(1))).toThrow(exhausted(5));
+    fourth.settle({ cpuMs: 900, memoryMibMs: 0 });
+    expect(of.usage('a').cpu_seconds).toEqual({ used: 1.8, reserved: 0, limit: 1 });
+  });
+
   test('is not forgiven by a restart, and forgotten with its window', () => {
-    budgets(1000).reserve('a', limits(1)).settle({ cpuMs: 1000, memoryMibMs: 7 });
-    expect(() => budgets(1000).reserve('a', limits(1))).toThrow(exhausted(45));
+    budgets(1000).reserve('a', most(1)).settle({ cpuMs: 1000, memoryMibMs: 7 });
+    expect(() => budgets(1000).reserve('a', most(1))).toThrow(exhausted(45));
     now += WINDOW_MS;
     expect(budgets(1000).usage('a').cpu_seconds.used).toBe(0);
   });
 
   test('is charged to the window in which a run ends', () => {
     const of = budgets(1000);
-    const long = of.reserve('a', limits(800));
+    const long = of.reserve('a', most(800));
     now += WINDOW_MS;
     expect(of.usage('a').cpu_seconds).toMatchObject({ used: 0, reserved: 0.8 });
     long.settle({ cpuMs: 700, memoryMibMs: 0 });
@@ -105,7 +118,7 @@ test('whatever callers do, nobody goes over by more than one run, and nothing st
       const held: { caller: string; hold: BudgetHold; cpuMs: number }[] = [];
       for (const { caller, cpu, part, end } of steps) {
         try {
-          held.push({ caller, hold: of.reserve(caller + suffix, limits(cpu)), cpuMs: cpu * part });
+          held.push({ caller, hold: of.reserve(caller + suffix, most(cpu)), cpuMs: cpu * part });
         } catch (error) {
           expect(error).toMatchObject({ code: 'budget_exhausted' });
         }
