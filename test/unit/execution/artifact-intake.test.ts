@@ -21,10 +21,13 @@ import { PLAN } from './plan-and-report.ts';
 const WISH: ArtifactWish = { patterns: [], inlineBytes: 4, files: 3, bytes: 100 };
 
 let directory: string;
+const intakes: ArtifactIntake[] = [];
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'pyexec-intake-'));
 });
-afterEach(() => {
+afterEach(async () => {
+  // Closes the files of those that were not finished.
+  for (const taking of intakes.splice(0)) await taking.finish();
   rmSync(directory, { recursive: true });
 });
 
@@ -35,6 +38,7 @@ function intake(wish = WISH, at = directory) {
     new ArtifactFiles(() => join(at, 'run')).create(newExecutionId()),
     (artifact) => told.push(artifact),
   );
+  intakes.push(taking);
   return { taking, told };
 }
 

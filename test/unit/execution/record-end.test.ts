@@ -24,6 +24,7 @@ describe.skipIf(process.getuid?.() !== 0)('on a full disk', () => {
   let small: string;
   let state: StateDirectory;
   let store: ExecutionStore;
+  const records: ExecutionRecord[] = [];
   beforeEach(() => {
     outer = temporaryStateDirectory();
     small = join(outer.path, 'small');
@@ -33,7 +34,8 @@ describe.skipIf(process.getuid?.() !== 0)('on a full disk', () => {
     state = StateDirectory.open(small);
     store = new ExecutionStore(state, { ttlMs: 1e9, bytesMax: 1e12, countMax: 1e9 });
   });
-  afterEach(() => {
+  afterEach(async () => {
+    for (const record of records.splice(0)) await record.release(true);
     store.close();
     state.close();
     spawnSync('umount', ['-l', small]);
@@ -47,6 +49,7 @@ describe.skipIf(process.getuid?.() !== 0)('on a full disk', () => {
     const record = new ExecutionRecord(PLAN, 'ada', { directoryOf: (id) => state.executionDirectory(id) });
     store.accept({ id: record.id, ownerId: 'ada', result: record.result(), form: undefined });
     record.started();
+    records.push(record);
     return record;
   }
   async function print(record: ExecutionRecord, lines: number): Promise<string> {

@@ -3,7 +3,7 @@ import { getEventListeners } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { isTerminal, type EventBody, type ExecutionEvent, type OutputStream } from '../../../src/domain/events.ts';
 import { newExecutionId } from '../../../src/domain/execution.ts';
 import { EventLog } from '../../../src/output/event-log.ts';
@@ -20,8 +20,17 @@ const RESULT: EventBody = {
 const never = new AbortController().signal;
 const state = temporaryStateDirectory();
 afterAll(state.remove);
-let logs = 0;
-const newLog = () => new EventLog({ spillDirectory: join(state.path, String((logs += 1))) });
+/** Those of a test: their files are closed after it. */
+const logs: EventLog[] = [];
+let count = 0;
+function newLog(): EventLog {
+  const log = new EventLog({ spillDirectory: join(state.path, String((count += 1))) });
+  logs.push(log);
+  return log;
+}
+afterEach(async () => {
+  for (const log of logs.splice(0)) await log.release(true);
+});
 
 async function all(log: EventLog, after = 0, signal = never): Promise<ExecutionEvent[]> {
   const events: ExecutionEvent[] = [];

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import type { EventBody, ExecutionEvent } from '../../../src/domain/events.ts';
 import { newExecutionId } from '../../../src/domain/execution.ts';
 import type { EventLines } from '../../../src/output/event-lines.ts';
@@ -24,11 +24,17 @@ const RESULT: EventBody = {
 const never = new AbortController().signal;
 const state = temporaryStateDirectory();
 afterAll(state.remove);
-let logs = 0;
+/** Those of a test: their files are closed after it. */
+const logs: EventLog[] = [];
+let count = 0;
+afterEach(async () => {
+  for (const log of logs.splice(0)) await log.release(true);
+});
 
 function newLog(memory?: OutputMemory): { log: EventLog; directory: string; file: string } {
-  const directory = join(state.path, 'executions', String((logs += 1)));
+  const directory = join(state.path, 'executions', String((count += 1)));
   const log = new EventLog({ spillDirectory: directory, ...(memory && { memory }) });
+  logs.push(log);
   return { log, directory, file: join(directory, 'events.ndjson') };
 }
 
