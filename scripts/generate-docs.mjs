@@ -180,7 +180,7 @@ const ADVICE = {
   analysis_incomplete:
     'The operator refuses code that cannot be analyzed in full: `skipped` says which files and why, such as a syntax error. Correct them, or send less code (`PYEXEC_ANALYSIS_MAX_MB`).',
   invalid_webhook:
-    'A webhook goes to an `https:` URL on the public internet that holds no password and uses an allowed port, and has a secret of 16 bytes or more, unless the operator allows more (`PYEXEC_WEBHOOK_*`). `detail` says which it was.',
+    'A webhook goes to an `https:` URL on the public internet that holds no password and uses an allowed port, and has a secret of 16 to 1,024 bytes, unless the operator allows more (`PYEXEC_WEBHOOK_*`). `detail` says which it was.',
   delivery_not_found: 'It was delivered, is being tried again, was dropped for newer ones, or is another caller’s.',
 
   rate_limited:

@@ -24,6 +24,8 @@ const DEAD_LISTED = 100;
 const RETRY_MS_MAX = 3_600_000;
 const RECORD_RETRY_MS = 30_000;
 const SECRET_BYTES_MIN = 16;
+/** It is kept with each delivery. */
+const SECRET_BYTES_MAX = 1024;
 
 /** `dropped`: there never was what it was to tell. */
 export type DeliveryResult = 'delivered' | 'failed' | 'dead' | 'dropped';
@@ -88,10 +90,13 @@ export class WebhookDeliveries {
         members: { field: 'webhook.secret' },
       });
     }
-    if (Buffer.byteLength(signing) < SECRET_BYTES_MIN) {
-      throw new ServiceError('invalid_webhook', `A secret has at least ${String(SECRET_BYTES_MIN)} bytes.`, {
-        members: { field: 'webhook.secret' },
-      });
+    const bytes = Buffer.byteLength(signing);
+    if (bytes < SECRET_BYTES_MIN || (secret !== undefined && bytes > SECRET_BYTES_MAX)) {
+      throw new ServiceError(
+        'invalid_webhook',
+        `A secret has ${String(SECRET_BYTES_MIN)} to ${String(SECRET_BYTES_MAX)} bytes.`,
+        { members: { field: 'webhook.secret' } },
+      );
     }
   }
 

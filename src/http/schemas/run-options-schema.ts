@@ -86,7 +86,7 @@ export const runOptionsShape = {
   webhook: z
     .strictObject({
       url: text.meta({ description: 'An https URL on the public internet.' }),
-      secret: text.optional().meta({ description: "Signs the message; 16 bytes or more. Default: the operator's." }),
+      secret: text.optional().meta({ description: "Signs the message; 16 to 1,024 bytes. Default: the operator's." }),
     })
     .optional()
     .meta({ description: 'Who is told when the run has ended: a signed POST of the execution.' }),

@@ -114,6 +114,41 @@ describe('a delivery', () => {
     expect(body['stdout']).toBe('x'.repeat(65_535));
   });
 
+  test('leaves out the longest of what a program shows, returns and leaves, until it is short enough to be kept', async () => {
+    const { received, url, port } = await receiver();
+    const made = setup([port]);
+    const artifact = { path: 'a', size: 6, media_type: 'text/plain', sha256: 'aa' };
+    const result = {
+      index: 0,
+      exit_code: 0,
+      outcome: { kind: 'exited', exit_code: 0 },
+      stdout: '',
+      stderr: '',
+    } as const;
+    const long = {
+      stdout: '\0'.repeat(70_000),
+      result: 'r'.repeat(100_000),
+      results: Array.from({ length: 100 }, (_, index) => ({ ...result, index, stdout: 'x'.repeat(100_000) })),
+      artifacts: [{ ...artifact, content: 'c'.repeat(2_000_000) }],
+    };
+    tell(made, url, long);
+    await eventually(() => received.length === 1, 'it is delivered');
+    expect(Buffer.byteLength(received[0]?.body ?? '')).toBeLessThanOrEqual(2 ** 20);
+    const body = JSON.parse(received[0]?.body ?? '') as Record<string, unknown>;
+    expect(body['output_cut']).toEqual(['stdout', 'results', 'artifacts.content']);
+    expect(body).toMatchObject({ result: long.result, artifacts: [artifact], status: 'completed' });
+    expect([body['results'], (body['artifacts'] as object[])[0]]).toEqual([undefined, artifact]);
+
+    const names = Array.from({ length: 3000 }, (_, index) => ({
+      ...artifact,
+      path: `${'n'.repeat(500)}${String(index)}`,
+    }));
+    tell(made, url, { artifacts: names.map((each) => ({ ...each, content: 'cc' })) });
+    await eventually(() => received.length === 2, 'the other is delivered');
+    const other = JSON.parse(received[1]?.body ?? '') as Record<string, unknown>;
+    expect([other['output_cut'], other['artifacts']]).toEqual([['artifacts'], undefined]);
+  });
+
   test('passes the checks that docs/WEBHOOKS.md shows, and a forged one does not', async () => {
     const { received, url, port } = await receiver();
     const made = setup([port]);
@@ -458,7 +493,12 @@ describe('over HTTP', () => {
       stdout: 'hello\n',
     });
     const before = server.plans.length;
-    for (const webhook of [{ url }, { url, secret: 'short' }, { url: 'https://10.0.0.1/', secret: SECRET }]) {
+    for (const webhook of [
+      { url },
+      { url, secret: 'short' },
+      { url, secret: 'x'.repeat(1025) },
+      { url: 'https://10.0.0.1/', secret: SECRET },
+    ]) {
       const refused = await post(webhook);
       expect([refused.status, await refused.json()]).toMatchObject([422, { code: 'invalid_webhook' }]);
     }
