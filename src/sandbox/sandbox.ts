@@ -8,21 +8,17 @@
  * This file does not decide when containers are made or kept: see cold-start.ts.
  */
 import { randomUUID } from 'node:crypto';
-import type { Duplex } from 'node:stream';
-import type { RunInput } from '../domain/inputs.ts';
 import type { RunPlan, SandboxShape } from '../domain/plan.ts';
 import type { Project } from '../domain/project.ts';
-import { AttachDemultiplexer } from './attach-demultiplexer.ts';
+import { ContainerLink } from './container-link.ts';
 import { startDeadline } from './deadline.ts';
 import type { DockerDaemon } from './docker-daemon.ts';
 import { relayFrames, type RunSink } from './run-frames.ts';
-import { FrameWriter } from './supervisor/frame-writer.ts';
+import { intakeBytes, sendRun } from './run-intake.ts';
 import {
   compiledCommand,
   encodeFrame,
-  encodeJsonFrame,
   FRAME,
-  FrameDecoder,
   parseHello,
   PROTOCOL_VERSION,
   ProtocolError,
@@ -41,12 +37,7 @@ const HELLO_DEADLINE_MS = 30_000;
 const START_DEADLINE_MS = 20_000;
 /** What a sandbox takes in at least while it is sent a run. */
 const INTAKE_BYTES_PER_MS_MIN = 1024;
-/** The supervisor's own diagnostics that are kept for the log. */
-const DIAGNOSTIC_BYTES_MAX = 4_096;
-/** Frames are joined to writes of this size. */
-const WRITE_BYTES = 256 * 1024;
-/** What the frames of a small run need beside its request, project and stdin. */
-const SMALL_RUN_BYTES = 1024;
+
 /** The sandbox stopped telling the truth, or telling anything: nothing can be said about the program. */
 export class SandboxBroken extends Error {
   override readonly name = 'SandboxBroken';
@@ -60,100 +51,46 @@ export type Ending =
   /** The host had to end the container, because the supervisor did not. */
   | { readonly kind: 'backstop'; readonly cause: 'wall_ms' | 'cancelled'; readonly wallMs: number };
 
-/** One of many inputs: the length of a head, the head, its stdin, its files. */
-function inputFrame({ args, stdin, overlay }: RunInput): Buffer {
-  const head = Buffer.from(JSON.stringify({ args, stdinBytes: stdin.length }));
-  const length = Buffer.alloc(4);
-  length.writeUInt32BE(head.length);
-  return encodeFrame(FRAME.INPUT, Buffer.concat([length, head, stdin, ...(overlay ? [overlay.tar] : [])]));
-}
-
-function inputBytesOf({ inputs }: RunPlan): number {
-  return (inputs?.list ?? []).reduce((sum, { stdin }) => sum + stdin.length, 0);
-}
-
-type Waiter = { readonly resolve: (frame: Frame | undefined) => void };
-
 export class Sandbox {
   readonly containerId: string;
   readonly shape: SandboxShape;
   readonly #daemon: DockerDaemon;
-  readonly #socket: Duplex;
+  readonly #link: ContainerLink;
   /** Known to the supervisor and not to the program: sent before the program is released, returned with the exit. */
   readonly #token = randomUUID();
-  readonly #decoder = new FrameDecoder();
-  readonly #frames: Frame[] = [];
-  #waiter: Waiter | undefined;
-  #failure: Error | undefined;
-  #ended = false;
-  #diagnostics = '';
+  readonly #pings: Pings;
   #spent = false;
   #loading: Promise<void> | undefined;
-  /** Whether all of the plan, the project and stdin has been given to the socket. */
+  /** Whether all of the plan, the project and stdin has been given to the link. */
   #isSent = false;
   #isReleased = false;
-  #onFirstWrite: () => void = () => undefined;
-  /** How many PINGs were not answered yet. */
-  #pings = 0;
-  /** While an answer is waited for. */
-  #onPong: (() => void) | undefined;
 
-  private constructor(containerId: string, shape: SandboxShape, daemon: DockerDaemon, socket: Duplex) {
+  private constructor(
+    shape: SandboxShape,
+    daemon: DockerDaemon,
+    containerId: string,
+    link: ContainerLink,
+    pings: Pings,
+  ) {
     this.containerId = containerId;
     this.shape = shape;
     this.#daemon = daemon;
-    this.#socket = socket;
-    const demultiplexer = new AttachDemultiplexer(
-      (data) => {
-        for (const frame of this.#decoder.push(data)) this.#arrive(frame);
-      },
-      (data) => {
-        if (this.#diagnostics.length < DIAGNOSTIC_BYTES_MAX) this.#diagnostics += data.toString('utf8');
-      },
-    );
-    socket.on('data', (chunk: Buffer) => {
-      try {
-        demultiplexer.push(chunk);
-      } catch (error) {
-        this.#end(error instanceof Error ? error : new Error(String(error)));
-        socket.destroy();
-      }
-    });
-    socket.on('error', (error) => {
-      this.#end(error);
-    });
-    socket.on('close', () => {
-      this.#end(undefined);
-    });
-    socket.on('end', () => {
-      this.#end(undefined);
-    });
+    this.#link = link;
+    this.#pings = pings;
   }
 
   /**
-   * Attaches to a created container and starts it. Attaching comes first, so that
-   * no byte can be missed (moby#20848).
+   * Attaches to a created container and starts it.
    * @throws {DaemonError} when the daemon refuses or hangs.
    */
   static async start(containerId: string, shape: SandboxShape, daemon: DockerDaemon): Promise<Sandbox> {
-    const socket = await daemon.attach(containerId);
-    const sandbox = new Sandbox(containerId, shape, daemon, socket);
-    try {
-      await daemon.start(containerId);
-    } catch (error) {
-      socket.destroy();
-      throw error;
-    }
-    return sandbox;
-  }
-
-  /** The supervisor's own complaints, for the log. */
-  get diagnostics(): string {
-    return this.#diagnostics;
+    const pings = new Pings();
+    const link = await ContainerLink.start(containerId, daemon, (frame) => pings.takes(frame));
+    return new Sandbox(shape, daemon, containerId, link, pings);
   }
 
   get isAlive(): boolean {
-    return !this.#ended;
+    return !this.#link.isEnded;
   }
 
   /**
@@ -162,7 +99,7 @@ export class Sandbox {
    */
   async handshake(): Promise<{ pythonVersion: string }> {
     const heard = startDeadline(HELLO_DEADLINE_MS, () => {
-      this.#end(new SandboxBroken('no handshake in time'));
+      this.#link.end(new SandboxBroken('no handshake in time'));
     });
     try {
       const frame = await this.#next();
@@ -185,10 +122,10 @@ export class Sandbox {
    */
   async compile(): Promise<readonly string[] | undefined> {
     const timer = setTimeout(() => {
-      this.#end(new SandboxBroken('no byte code in time'));
+      this.#link.end(new SandboxBroken('no byte code in time'));
     }, HELLO_DEADLINE_MS);
     try {
-      await this.#write(encodeFrame(FRAME.COMPILE));
+      await this.#link.write(encodeFrame(FRAME.COMPILE));
       const frame = await this.#next();
       if (frame?.type !== FRAME.CODE) throw this.#broken('the supervisor sent no byte code');
       return compiledCommand(frame.payload);
@@ -202,22 +139,10 @@ export class Sandbox {
    * not, although its streams are open. The sandbox may be given its plan meanwhile.
    */
   async answers(withinMs: number): Promise<boolean> {
-    if (this.#ended) return false;
+    if (this.#link.isEnded) return false;
     // Its run is under way: what becomes of it is for `run` to tell.
-    if (this.#loading || this.#onPong) return true;
-    return new Promise<boolean>((resolve) => {
-      const heard = startDeadline(withinMs, () => {
-        this.#onPong = undefined;
-        resolve(false);
-      });
-      this.#onPong = () => {
-        this.#onPong = undefined;
-        heard();
-        resolve(true);
-      };
-      this.#pings += 1;
-      void this.#write(encodeFrame(FRAME.PING));
-    });
+    if (this.#loading || this.#pings.isAsking) return true;
+    return this.#pings.ask(this.#link, withinMs);
   }
 
   /**
@@ -228,10 +153,9 @@ export class Sandbox {
   async load(plan: RunPlan, project: Project, signal: AbortSignal): Promise<void> {
     if (this.#loading) throw new Error('a sandbox runs one plan');
     const { promise: begun, resolve } = Promise.withResolvers<undefined>();
-    this.#onFirstWrite = () => {
+    this.#loading = this.#send(plan, project, signal, () => {
       resolve(undefined);
-    };
-    this.#loading = this.#send(plan, project, signal);
+    });
     await Promise.race([begun, this.#loading.catch(() => undefined)]);
   }
 
@@ -240,9 +164,9 @@ export class Sandbox {
    * and does it then.
    */
   release(): void {
-    if (!this.#isSent || this.#isReleased || this.#ended) return;
+    if (!this.#isSent || this.#isReleased || this.#link.isEnded) return;
     this.#isReleased = true;
-    void this.#write(encodeFrame(FRAME.RELEASE));
+    this.#link.send(encodeFrame(FRAME.RELEASE));
   }
 
   /**
@@ -250,8 +174,7 @@ export class Sandbox {
    * container is not removed.
    */
   async abandon(): Promise<void> {
-    this.#end(undefined);
-    this.#socket.destroy();
+    this.#link.close();
     await this.#loading?.catch(() => undefined);
   }
 
@@ -271,18 +194,20 @@ export class Sandbox {
       hostCause ??= cause;
       this.#daemon.kill(this.containerId).catch(() => undefined);
       // Whatever the daemon does, nobody waits longer for this container.
-      setTimeout(() => this.#socket.destroy(), 2_000).unref();
+      setTimeout(() => {
+        this.#link.close();
+      }, 2_000).unref();
     };
     const timers: NodeJS.Timeout[] = [];
     let hasStarted: () => void = () => undefined;
     const cancel = () => {
-      this.#socket.write(encodeFrame(FRAME.CANCEL));
+      this.#link.send(encodeFrame(FRAME.CANCEL));
       timers.push(setTimeout(endByForce, CANCEL_GRACE_MS, 'cancelled'));
     };
     try {
       signal.throwIfAborted();
       signal.addEventListener('abort', cancel, { once: true });
-      const bytes = project.tarBytes + plan.stdin.length + inputBytesOf(plan);
+      const bytes = intakeBytes(plan, project);
       // A sandbox somebody paused, or whose processes get no time, is alive and says nothing.
       hasStarted = startDeadline(START_DEADLINE_MS + bytes / INTAKE_BYTES_PER_MS_MIN, () => {
         endByForce('never_started');
@@ -318,57 +243,23 @@ export class Sandbox {
 
   /** Closes the streams and removes the container; resolves when it is gone. */
   async destroy(): Promise<void> {
-    this.#end(undefined);
-    this.#socket.destroy();
+    this.#link.close();
     await this.#daemon.remove(this.containerId);
   }
 
-  /** Sends plan, project and stdin: of a small run in one write. */
-  async #send(plan: RunPlan, project: Project, signal: AbortSignal): Promise<void> {
-    const { entryPoint, args, environment, commandChain, wantsLastValue, limits, onOverflow } = plan;
-    const request = encodeJsonFrame(FRAME.RUN, {
+  #send(plan: RunPlan, project: Project, signal: AbortSignal, onFirstWrite: () => void): Promise<void> {
+    return sendRun(plan, project, {
       token: this.#token,
-      entry: entryPoint,
-      args,
-      environment,
-      commandChain,
-      wantsLastValue,
-      limits,
-      onOverflow,
-      artifacts: plan.artifacts ?? null,
-      displays: plan.displays ?? null,
-      inputs: plan.inputs
-        ? {
-            stopOnFailure: plan.inputs.stopOnFailure,
-            wallMs: plan.inputs.limits.wallMs,
-            outputBytes: plan.inputs.limits.outputBytes,
-          }
-        : null,
+      write: (data) => {
+        const done = this.#link.write(data);
+        onFirstWrite();
+        return done;
+      },
+      isOver: () => this.#link.isEnded || signal.aborted,
+      onSent: () => {
+        this.#isSent = true;
+      },
     });
-    const bytes = request.length + project.tarBytes + plan.stdin.length + SMALL_RUN_BYTES;
-    const writer = new FrameWriter(Math.min(WRITE_BYTES, bytes), (data) => this.#write(data));
-    const isOver = () => this.#ended || signal.aborted;
-    await writer.frame(request);
-    for (const input of plan.inputs?.list ?? []) {
-      if (isOver()) break;
-      await writer.frame(inputFrame(input));
-    }
-    for (let position = 0; position < project.tarBytes && !isOver();) {
-      const at = position;
-      position += await writer.payload(FRAME.ARCHIVE, (room) => project.readInto(room, at));
-    }
-    for (let offset = 0; offset < plan.stdin.length && !isOver();) {
-      const at = offset;
-      offset += await writer.payload(FRAME.STDIN, (room) => {
-        const part = plan.stdin.subarray(at, at + room.length);
-        room.set(part);
-        return part.length;
-      });
-    }
-    if (isOver()) return;
-    const flushed = writer.flush();
-    this.#isSent = true;
-    await flushed;
   }
 
   /** Why the stream ended without an exit frame. */
@@ -379,66 +270,53 @@ export class Sandbox {
     throw this.#broken('the container ended without a report');
   }
 
-  #arrive(frame: Frame): void {
-    if (frame.type === FRAME.PONG && this.#pings > 0) {
-      this.#pings -= 1;
-      this.#onPong?.();
-      return;
-    }
-    if (this.#waiter) {
-      const { resolve } = this.#waiter;
-      this.#waiter = undefined;
-      resolve(frame);
-      return;
-    }
-    this.#frames.push(frame);
-    if (this.#frames.length >= 64) this.#socket.pause();
-  }
-
-  /** The next frame; undefined at the end of the stream. */
+  /** The next frame; undefined at the end of the stream. @throws {SandboxBroken} when the stream broke. */
   async #next(): Promise<Frame | undefined> {
-    const frame = this.#frames.shift();
-    if (frame) {
-      if (this.#frames.length === 0 && this.#socket.isPaused()) this.#socket.resume();
-      return frame;
+    const frame = await this.#link.next();
+    if (!frame && this.#link.failure) {
+      throw this.#broken('the connection to the container broke', this.#link.failure);
     }
-    if (this.#failure) throw this.#broken('the connection to the container broke', this.#failure);
-    if (this.#ended) return undefined;
-    const next = await new Promise<Frame | undefined>((resolve) => {
-      this.#waiter = { resolve };
-    });
-    if (next === undefined && this.#failure) {
-      throw this.#broken('the connection to the container broke', this.#failure);
-    }
-    return next;
-  }
-
-  #end(failure: Error | undefined): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#failure = failure;
-    this.#waiter?.resolve(undefined);
-    this.#waiter = undefined;
-  }
-
-  /** Resolves when `data` may be used again, however it went: a connection that broke ends the run elsewhere. */
-  async #write(data: Buffer): Promise<void> {
-    if (this.#ended) return;
-    const socket = this.#socket;
-    await new Promise<void>((resolve) => {
-      const done = () => {
-        socket.off('close', done);
-        resolve();
-      };
-      socket.on('close', done);
-      socket.write(data, done);
-      this.#onFirstWrite();
-      if (socket.closed) done();
-    });
+    return frame;
   }
 
   #broken(message: string, cause?: unknown): SandboxBroken {
-    const said = this.#diagnostics.trim();
+    const said = this.#link.diagnostics.trim();
     return new SandboxBroken(said ? `${message}: ${said.slice(-500)}` : message, { cause });
+  }
+}
+
+/** Questions to a supervisor whether it is there, and its answers, which come whenever they do. */
+class Pings {
+  #unanswered = 0;
+  #onAnswer: (() => void) | undefined;
+
+  /** Whether an answer is waited for. */
+  get isAsking(): boolean {
+    return this.#onAnswer !== undefined;
+  }
+
+  /** Whether the frame is an answer. */
+  takes(frame: Frame): boolean {
+    if (frame.type !== FRAME.PONG || this.#unanswered === 0) return false;
+    this.#unanswered -= 1;
+    this.#onAnswer?.();
+    return true;
+  }
+
+  /** Whether an answer came in time. */
+  async ask(link: ContainerLink, withinMs: number): Promise<boolean> {
+    return new Promise<boolean>((resolve) => {
+      const heard = startDeadline(withinMs, () => {
+        this.#onAnswer = undefined;
+        resolve(false);
+      });
+      this.#onAnswer = () => {
+        this.#onAnswer = undefined;
+        heard();
+        resolve(true);
+      };
+      this.#unanswered += 1;
+      link.send(encodeFrame(FRAME.PING));
+    });
   }
 }

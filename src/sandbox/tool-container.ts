@@ -7,103 +7,43 @@
  * stdout. What is said in the frames is in src/dependencies/builder and
  * src/analysis/analyzer.
  */
-import type { Duplex } from 'node:stream';
-import { AttachDemultiplexer } from './attach-demultiplexer.ts';
+import { ContainerLink } from './container-link.ts';
 import type { DockerDaemon } from './docker-daemon.ts';
-import { encodeFrame, FrameDecoder, type Frame } from './supervisor/protocol.ts';
-
-/** Frames that wait for whoever reads them, before the container has to. */
-const WAITING_FRAMES_MAX = 64;
+import { encodeFrame, type Frame } from './supervisor/protocol.ts';
 
 export class ToolContainer {
   readonly #containerId: string;
   readonly #daemon: DockerDaemon;
-  readonly #socket: Duplex;
-  readonly #frames: Frame[] = [];
-  #wake: () => void = () => undefined;
-  #ended = false;
+  readonly #link: ContainerLink;
 
-  private constructor(containerId: string, daemon: DockerDaemon, socket: Duplex) {
+  private constructor(containerId: string, daemon: DockerDaemon, link: ContainerLink) {
     this.#containerId = containerId;
     this.#daemon = daemon;
-    this.#socket = socket;
-    const decoder = new FrameDecoder();
-    const demultiplexer = new AttachDemultiplexer(
-      (data) => {
-        for (const frame of decoder.push(data)) this.#frames.push(frame);
-        if (this.#frames.length > WAITING_FRAMES_MAX) socket.pause();
-        this.#wake();
-      },
-      () => undefined,
-    );
-    socket.on('data', (chunk: Buffer) => {
-      try {
-        demultiplexer.push(chunk);
-      } catch {
-        this.#end();
-      }
-    });
-    for (const event of ['end', 'close', 'error']) {
-      socket.on(event, () => {
-        this.#end();
-      });
-    }
+    this.#link = link;
   }
 
   /** Attaches to a created container and starts it. @throws {DaemonError} when the daemon refuses or hangs. */
   static async start(containerId: string, daemon: DockerDaemon): Promise<ToolContainer> {
-    const socket = await daemon.attach(containerId);
-    const container = new ToolContainer(containerId, daemon, socket);
-    try {
-      await daemon.start(containerId);
-    } catch (error) {
-      socket.destroy();
-      throw error;
-    }
-    return container;
+    return new ToolContainer(containerId, daemon, await ContainerLink.start(containerId, daemon));
   }
 
   send(type: number, payload: Uint8Array): void {
-    if (!this.#ended && this.#socket.writable) this.#socket.write(encodeFrame(type, payload));
+    this.#link.send(encodeFrame(type, payload));
   }
 
   /** Resolves when what was sent is on its way, or nobody takes it any more. */
-  async flushed(): Promise<void> {
-    if (this.#ended || !this.#socket.writableNeedDrain) return;
-    await new Promise<void>((resolve) => {
-      const done = () => {
-        this.#socket.off('drain', done).off('close', done);
-        resolve();
-      };
-      this.#socket.on('drain', done).on('close', done);
-    });
+  flushed(): Promise<void> {
+    return this.#link.flushed();
   }
 
   /** What the container says, until it ends or is destroyed. */
   async *frames(): AsyncGenerator<Frame> {
-    for (;;) {
-      const frame = this.#frames.shift();
-      if (frame) {
-        if (this.#frames.length === 0 && this.#socket.isPaused()) this.#socket.resume();
-        yield frame;
-        continue;
-      }
-      if (this.#ended) return;
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
+    for (let frame = await this.#link.next(); frame; frame = await this.#link.next()) yield frame;
   }
 
   /** Closes the streams and removes the container. */
   async destroy(): Promise<void> {
-    this.#end();
+    this.#link.close();
     await this.#daemon.remove(this.#containerId);
-  }
-
-  #end(): void {
-    this.#ended = true;
-    this.#socket.destroy();
-    this.#wake();
   }
 }
