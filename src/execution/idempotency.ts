@@ -2,8 +2,8 @@
  * What a request repeated under the same key means: the execution it already is.
  *
  * A program starts at most once for a key, unless the execution was interrupted, or
- * ended before its program started: it failed on our side, or waited for too long.
- * Then the key may run it again.
+ * ended before its program started and not because its caller wanted so: it failed on
+ * our side, waited for too long, or the service shut down. Then the key may run it again.
  */
 import { createHash } from 'node:crypto';
 import { ServiceError } from '../domain/errors.ts';
@@ -27,7 +27,8 @@ export function refuseOtherRequest(known: { readonly request: string }, { reques
 /** Whether a key whose execution came to this may run its program again. Pure. */
 export function mayRunAgain({ outcome, started_at }: ExecutionResult): boolean {
   if (outcome?.kind === 'interrupted' || outcome?.kind === 'queue_timeout') return true;
-  return outcome?.kind === 'infrastructure_error' && started_at === undefined;
+  if (started_at !== undefined) return false;
+  return outcome?.kind === 'infrastructure_error' || (outcome?.kind === 'cancelled' && outcome.reason === 'shutdown');
 }
 
 /** JSON in which the order of fields does not matter, and bytes are their hash. */

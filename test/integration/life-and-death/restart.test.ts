@@ -1,6 +1,6 @@
 /** What was answered is there after a restart, however the server ended. */
 import { randomUUID } from 'node:crypto';
-import { readdirSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { containersOf, until, untilGone } from '../../support/docker-containers.ts';
@@ -126,7 +126,8 @@ describe('F02, F03: after kill -9', () => {
     const running = await service.submit('import time; print("begun", flush=True); time.sleep(60)');
     await until('it has begun', async () => (await service.execution(running)).stdout === 'begun\n');
     const waiting = await service.submit('print(1)');
-    await until('it is saved', () => readdirSync(join(state.path, 'executions')).includes(running), 5000);
+    const saved = join(state.path, 'executions', running, 'events.ndjson');
+    await until('it is saved', () => existsSync(saved) && readFileSync(saved, 'utf8').includes('begun'), 5000);
     // A reader that has seen what was never saved.
     const reading = await fetch(`${service.url}/api/v1/executions/${running}/events`);
     const reader = reading.body?.getReader();
@@ -184,4 +185,27 @@ test('F05: a key is known after a restart, and runs again only what was interrup
   expect(again.execution_id).not.toBe(running.execution_id);
   expect((await post(service, 'running', SLOW)).execution_id).toBe(again.execution_id);
   expect((await service.execution(running.execution_id)).outcome?.kind).toBe('interrupted');
+});
+
+test('a key whose run still waited at a shutdown runs it; what ran, or its caller ended, stays ended', async () => {
+  settings = { ...settings, PYEXEC_MAX_CONCURRENT: '1' };
+  const SLOW = 'import time; time.sleep(60)';
+  const post = async (service: ServiceProcess, key: string, code: string) => {
+    const response = await service.exec(code, { headers: { 'idempotency-key': key, prefer: 'respond-async' } });
+    return (await response.json()) as { execution_id: string };
+  };
+  let service = await ServiceProcess.start(settings);
+  const ran = await post(service, 'ran', SLOW);
+  await until('it runs', async () => (await service.execution(ran.execution_id)).status === 'running');
+  const unwanted = await post(service, 'unwanted', 'print(1)');
+  await fetch(`${service.url}/api/v1/executions/${unwanted.execution_id}`, { method: 'DELETE' });
+  const waited = await post(service, 'waited', 'print(2)');
+  service = await restart(service, 'SIGTERM');
+  await using _ = service;
+  expect((await post(service, 'ran', SLOW)).execution_id).toBe(ran.execution_id);
+  expect((await post(service, 'unwanted', 'print(1)')).execution_id).toBe(unwanted.execution_id);
+  expect((await service.execution(waited.execution_id)).outcome).toEqual({ kind: 'cancelled', reason: 'shutdown' });
+  const again = await post(service, 'waited', 'print(2)');
+  expect(again.execution_id).not.toBe(waited.execution_id);
+  await until('it is done', async () => (await service.execution(again.execution_id)).status === 'completed');
 });
