@@ -144,11 +144,15 @@ export class RunSlots {
         this.#estimate.untilBegun(Math.max(1, Math.ceil(share * this.#waiting))),
       );
     }
-    const isOverShare =
-      caller.waiting >= (callerQueueMax ?? Infinity) || caller.waitingBytes + bytes > (callerQueueBytesMax ?? Infinity);
-    if (isOverShare) {
+    if (caller.waiting >= (callerQueueMax ?? Infinity)) {
       throw refuse(
         `${String(caller.waiting)} runs of this caller are waiting already, as many as of one caller may.`,
+        this.#waitOf(caller, 1).waitMs,
+      );
+    }
+    if (caller.waitingBytes + bytes > (callerQueueBytesMax ?? Infinity)) {
+      throw refuse(
+        'The projects of the runs of this caller that wait are too large together with this one.',
         this.#waitOf(caller, 1).waitMs,
       );
     }

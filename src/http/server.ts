@@ -4,8 +4,9 @@
  * Each limit of the server is stated here, also where a default is already right:
  * the default is Fastify's or Node's decision, this file is ours.
  */
+import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import fastify, { LogController, type FastifyInstance, type FastifyRequest } from 'fastify';
+import fastify, { LogController, type FastifyInstance } from 'fastify';
 import { ServiceError } from '../domain/errors.ts';
 import { deferContinue, Exchanges } from './exchanges.ts';
 import {
@@ -68,12 +69,17 @@ export async function buildHttpServer(deps: HttpDependencies, doors: readonly Do
   let isClosing = false;
   logRequests(app, requestLog);
   await secureHeaders(app);
-  app.addHook('onRequest', (request, _reply, done) => {
+  app.addHook('onRequest', (request, reply, done) => {
     if (isClosing) throw new ServiceError('shutting_down', 'The service is shutting down.', { retryAfterSeconds: 5 });
     if (request.raw.rawHeaders.length > 2 * HEADERS_MAX) {
       throw new ServiceError('headers_too_large', `A request may have at most ${String(HEADERS_MAX)} headers.`);
     }
-    refuseAmbiguous(request);
+    const ambiguity = ambiguityOf(request.raw);
+    if (ambiguity !== undefined) {
+      // What follows on the connection is no clearer.
+      reply.header('connection', 'close');
+      throw new ServiceError('invalid_request', ambiguity);
+    }
     done();
   });
   await authenticate(app, exchanges, deps);
@@ -126,11 +132,15 @@ export async function buildHttpServer(deps: HttpDependencies, doors: readonly Do
   return app;
 }
 
-/** What Node's parser lets through and RFC 9112 does not (3.2): for whom a request is must not depend on who reads it. */
-function refuseAmbiguous({ raw }: FastifyRequest): void {
-  if (raw.httpVersionMajor !== 1) throw new ServiceError('invalid_request', 'The request is not HTTP/1.1.');
-  const hosts = raw.rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host');
-  if (hosts.length > 1) throw new ServiceError('invalid_request', 'The request has more than one Host.');
+/** What Node's parser lets through and RFC 9112 does not: for whom a request is, and where it ends, must not depend on who reads it. */
+function ambiguityOf({ rawHeaders, headers, httpVersionMajor, httpVersionMinor }: IncomingMessage): string | undefined {
+  if (httpVersionMajor !== 1) return 'The request is not HTTP/1.1.';
+  const hosts = rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host').length;
+  if (hosts > 1) return 'The request has more than one Host.';
+  if (hosts === 0 && httpVersionMinor > 0) return 'The request has no Host.';
+  const coding = headers['transfer-encoding'];
+  if (coding === undefined || coding.toLowerCase() === 'chunked') return undefined;
+  return 'The Transfer-Encoding may be chunked and nothing else.';
 }
 
 function jsonBytesMaxOf({ bodyBytesMax, stdinBytesMax }: HttpSettings): number {
@@ -175,7 +185,8 @@ function createServer(
       requestTimeout: uploadTimeoutMs,
       connectionsCheckingInterval: Math.max(20, Math.min(1_000, Math.floor(uploadTimeoutMs / 4))),
       insecureHTTPParser: false,
-      requireHostHeader: true,
+      // What it says of a request without one is no problem document: see ambiguityOf.
+      requireHostHeader: false,
       keepAlive: true,
       keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
       noDelay: true,

@@ -165,6 +165,7 @@ describe('the bounds of one caller', () => {
     const bytes = setup({ concurrent: 1, queueMax: 9, queueBytesMax: 100, callerQueueBytesMax: 80 });
     bytes.many('heavy', 2, { bytes: 60 });
     expect(() => bytes.reserve('heavy', { bytes: 21 })).toThrow(refusal);
+    expect(() => bytes.reserve('heavy', { bytes: 21 })).toThrow(/of this caller that wait are too large/);
     bytes.reserve('other', { bytes: 40 });
   });
 });

@@ -54,6 +54,23 @@ describe('H02: a body whose length is in doubt', () => {
     expect(parseAnswer(received).headers['connection']).toBe('close');
   });
 
+  it('in a coding beside chunked: 400 and the end', async () => {
+    const chunked = (coding: string) =>
+      post(
+        `Content-Type: application/json\r\nConnection: close\r\nTransfer-Encoding: ${coding}\r\n`,
+        `${JSON_BODY.length.toString(16)}\r\n${JSON_BODY}\r\n0\r\n\r\n`,
+      );
+    expect(parseAnswer(await exchange(server.port, chunked('Chunked'))).status).toBe(200);
+    const received = await exchange(server.port, chunked('gzip, chunked'));
+    expectProblem(received, 400, 'invalid_request');
+    expect(parseAnswer(received).headers['connection']).toBe('close');
+  });
+
+  it('HTTP/1.1 without a Host is refused like everything else, HTTP/1.0 is not', async () => {
+    expectProblem(await exchange(server.port, 'GET /health HTTP/1.1\r\n\r\n'), 400, 'invalid_request');
+    expect(parseAnswer(await exchange(server.port, 'GET /health HTTP/1.0\r\n\r\n')).status).toBe(200);
+  });
+
   it.each([
     'GET / HTTP/1.1\r\n\r\n',
     'garbage\r\n\r\n',
