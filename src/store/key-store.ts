@@ -49,11 +49,15 @@ type Row = Record<string, SQLOutputValue>;
 
 export class KeyStore {
   readonly #database: DatabaseSync;
+  readonly #path: string;
+  readonly #inode: number;
   readonly #secretByHash: StatementSync;
   readonly #keyById: StatementSync;
 
-  private constructor(database: DatabaseSync) {
+  private constructor(database: DatabaseSync, path: string) {
     this.#database = database;
+    this.#path = path;
+    this.#inode = statSync(path).ino;
     this.#secretByHash = database.prepare('SELECT * FROM secrets WHERE hash = ?');
     this.#keyById = database.prepare('SELECT * FROM keys WHERE id = ?');
   }
@@ -74,15 +78,24 @@ export class KeyStore {
         if (version === 0) database.exec(SCHEMA);
         else if (version !== VERSION) throw new KeyStoreError(`${path} was written by another version of pyexec`);
       });
-      return new KeyStore(database);
+      return new KeyStore(database, path);
     } catch (error) {
       database.close();
       throw error;
     }
   }
 
-  /** What is kept under the hash of a secret, expired and revoked ones included. */
+  /**
+   * What is kept under the hash of a secret, expired and revoked ones included.
+   * @throws {KeyStoreError} when another file is in the place of the one that is open: the command line changes that
+   *   one, so a key that is revoked would go on being found here.
+   */
   find(hash: Uint8Array): { readonly key: ApiKey; readonly secret: KeySecret } | undefined {
+    if (statSync(this.#path, { throwIfNoEntry: false })?.ino !== this.#inode) {
+      throw new KeyStoreError(
+        `${this.#path} was replaced or taken away; nobody is let in until the service is restarted`,
+      );
+    }
     const secret = this.#secretByHash.get(hash);
     const key = secret && this.#keyById.get(secret['key_id'] ?? null);
     return key && { key: keyOf(key), secret: secretOf(secret) };

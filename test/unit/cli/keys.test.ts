@@ -1,5 +1,5 @@
 /** The key commands, each as the operator runs it: a process on a state directory. */
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { copyFileSync, readdirSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { hashOfKey, isKey } from '../../../src/identity/key-format.ts';
@@ -113,4 +113,22 @@ test('a name is taken once', async () => {
   await createKey(state.path, 'ci', 'run');
   const { code, stderr } = await keys('create', '--name', 'ci', '--scope', 'run');
   expect([code, stderr]).toEqual([1, 'pyexec: there is a key named ci already; rotate it\n']);
+});
+
+test('a file that is put in the place of the one that is open lets nobody in, nor does one that is gone', async () => {
+  const key = await createKey(state.path, 'ci', 'run');
+  const path = join(state.path, 'keys.sqlite');
+  const store = KeyStore.open(path);
+  try {
+    expect(store.find(hashOfKey(key))?.key.name).toBe('ci');
+    copyFileSync(path, `${path}.backup`);
+    renameSync(path, `${path}.before`);
+    expect(() => store.find(hashOfKey(key))).toThrow(/was replaced or taken away/);
+    renameSync(`${path}.backup`, path);
+    expect(() => store.find(hashOfKey(key))).toThrow(/was replaced or taken away/);
+    renameSync(`${path}.before`, path);
+    expect(store.find(hashOfKey(key))?.key.name).toBe('ci');
+  } finally {
+    store.close();
+  }
 });
