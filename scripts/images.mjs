@@ -7,11 +7,11 @@
  *     verify [NAME[:PYTHON] ...] [--runs N]           runs the images in real sandboxes; N mixed programs besides
  */
 
-import { parseArgs } from 'node:util';
 import { dockerSocket, docker } from './setup/docker-api.mjs';
 import { runInForeground } from './setup/foreground.mjs';
 import { ROOT } from './setup/host.mjs';
 import { ensureImages } from './setup/images.mjs';
+import { readOptions } from './setup/options.mjs';
 import { nodeBinary } from './setup/packages.mjs';
 import { readRecipes } from './setup/recipes.mjs';
 import { runScript, say } from './setup/report.mjs';
@@ -21,15 +21,19 @@ const USAGE =
   'npm run images -- build [NAME[:PYTHON] ...] [--all] [--rebuild] | list [--packages] | verify [NAME[:PYTHON] ...] [--runs N]';
 
 await runScript(async () => {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      all: { type: 'boolean', default: false },
-      rebuild: { type: 'boolean', default: false },
-      packages: { type: 'boolean', default: false },
-      runs: { type: 'string', default: '0' },
+  const { values, positionals } = readOptions(
+    USAGE,
+    {
+      allowPositionals: true,
+      options: {
+        all: { type: 'boolean', default: false },
+        rebuild: { type: 'boolean', default: false },
+        packages: { type: 'boolean', default: false },
+        runs: { type: 'string', default: '0' },
+      },
     },
-  });
+    ['runs'],
+  );
   const [command, ...names] = positionals;
   if (command === 'build') return buildNamed(names, values);
   if (command === 'list') return list(values.packages);
