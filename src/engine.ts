@@ -10,6 +10,7 @@ import { buildAnalysis } from './composition/analysis.ts';
 import { openAudit, type Audit } from './composition/audit.ts';
 import { checkDaemon, readSeccompProfile } from './composition/boot-checks.ts';
 import { offeredImages, type OfferedImage } from './composition/images.ts';
+import { lockInstance } from './composition/instance-lock.ts';
 import { buildLayers } from './composition/layers.ts';
 import { operatorPolicy } from './composition/operator-policy.ts';
 import { readinessOf, type Readiness } from './composition/readiness.ts';
@@ -52,19 +53,33 @@ export interface Engine {
 /**
  * Builds the engine and checks that the daemon can do what is configured.
  * @throws {ConfigError} when the seccomp profile, the default image or the runtime is missing, no daemon answers, or
- *   the state directory cannot be used.
+ *   the state directory cannot be used, or another server has the same name.
  */
 export async function buildEngine(config: Config, logger: Logger): Promise<Engine> {
-  const state = openState(config, logger);
+  const lock = await lockInstance(config);
+  let state: State | undefined;
+  const giveUp = async () => {
+    await state?.close();
+    lock.release();
+  };
   try {
-    return await buildOn(state, config, logger);
+    state = openState(config, logger);
+    const engine = await buildOn(state, config, logger);
+    return {
+      ...engine,
+      close: async (graceMs) => {
+        await engine.drain(graceMs);
+        engine.audit.close();
+        await giveUp();
+      },
+    };
   } catch (error) {
-    await state.close();
+    await giveUp();
     throw error;
   }
 }
 
-async function buildOn(state: State, config: Config, logger: Logger): Promise<Engine> {
+async function buildOn(state: State, config: Config, logger: Logger): Promise<Omit<Engine, 'close'>> {
   const { store, directory } = state;
   const seccompProfile = readSeccompProfile(config.PYEXEC_SECCOMP_PROFILE);
   const policy = operatorPolicy(config);
@@ -184,10 +199,5 @@ async function buildOn(state: State, config: Config, logger: Logger): Promise<En
     images: () => images.list(),
     readiness: readinessOf({ daemon, imageStore, defaultImage: config.PYEXEC_DEFAULT_IMAGE, store, executions }),
     drain,
-    close: async (graceMs) => {
-      await drain(graceMs);
-      audit.close();
-      await state.close();
-    },
   };
 }

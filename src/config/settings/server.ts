@@ -21,6 +21,6 @@ export const SERVER_SETTINGS = {
     schema: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/, 'must be 1-63 of A-Z a-z 0-9 _ . -'),
     fallback: '',
     about:
-      'Name of this server in container labels. Two servers on one daemon need different names; a server keeps its name over restarts, or it will not find the containers a crash left behind. Default: `<hostname>-<port>`.',
+      'Name of this server in container labels. Two servers on one daemon need different names: on one machine the second of a name does not start, in containers of their own nothing notices. A server keeps its name over restarts, or it will not find the containers a crash left behind. Default: `<hostname>-<port>`.',
   },
 } as const satisfies SettingTable;

@@ -154,3 +154,18 @@ test('--check-config prints the effective settings and starts nothing', async ()
   const { code, stderr } = await runService({ PYEXEC_DOCKER_SOCKET: '/nonexistent' }, ['--check-config']);
   expect([code, stderr]).toEqual([0, '']);
 });
+
+test('a second server of a name does not start, and the first one keeps what it runs; a killed one gives the name up', async () => {
+  const instance = `test-${randomUUID()}`;
+  const first = await ServiceProcess.start({ PYEXEC_INSTANCE: instance });
+  const running = first.exec('import time; time.sleep(4); print("undisturbed")');
+  await until('it runs', async () => (await containersOf(instance)).length > 0);
+  const second = await runService({ PYEXEC_INSTANCE: instance, PYEXEC_PORT: String(await freePort()) });
+  expect(second.code).toBe(78);
+  expect(second.stderr).toMatch(/PYEXEC_INSTANCE: another server on this machine is called test-/);
+  expect(await (await running).json()).toMatchObject({ stdout: 'undisturbed\n' });
+  first.signal('SIGKILL');
+  await first.ended;
+  await using third = await ServiceProcess.start({ PYEXEC_INSTANCE: instance });
+  expect((await third.exec('print(1)')).status).toBe(200);
+}, 60_000);
