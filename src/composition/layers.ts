@@ -3,6 +3,7 @@
  * index, the gate for what they made and the daemon's images.
  */
 import { readFileSync } from 'node:fs';
+import { RunSlots } from '../admission/run-slots.ts';
 import { DEFAULT_ARCHIVE_LIMITS, readProject } from '../archive/read-project.ts';
 import { ConfigError, type Config } from '../config/config.ts';
 import { builderCommand } from '../dependencies/builder/builder-session.ts';
@@ -27,6 +28,7 @@ const BUILDER_MEMORY_BYTES = 384 * MIB;
 /** Under gVisor the threads of its own kernel count, too: 190 were seen. */
 const BUILDER_PIDS = 512;
 const WAITING_BUILDS_MAX = 32;
+const WAITING_BUILDS_OF_CALLER_MAX = 24;
 const FILES_MAX = 100_000;
 const REQUESTS_BYTES_MAX = 16 * MIB;
 const CONSTRAINTS = { count: 10_000, bytes: 4 * MIB };
@@ -112,8 +114,11 @@ export function buildLayers(
     totalBytesMax: config.PYEXEC_LAYERS_MAX_MB * MIB,
     buildMsMax: config.PYEXEC_INSTALL_TIMEOUT * 1000,
     lockMsMax: config.PYEXEC_LOCK_TTL * 1000,
-    concurrentBuilds: config.PYEXEC_MAX_BUILDERS,
-    waitingBuildsMax: WAITING_BUILDS_MAX,
+    places: new RunSlots({
+      concurrent: config.PYEXEC_MAX_BUILDERS,
+      queueMax: WAITING_BUILDS_MAX,
+      callerQueueMax: WAITING_BUILDS_OF_CALLER_MAX,
+    }),
     startBuilder: async (base) => {
       const image = await builderImage(base);
       const workBytes = 2 * layerBytesMax + 64 * MIB;

@@ -20,12 +20,12 @@ import {
 } from './builder/builder-session.ts';
 import { checkAllowed, mayAskFor, type PackagePolicy } from './package-policy.ts';
 import { abortable } from './abortable.ts';
-import { BuildPlaces } from './build-places.ts';
 import type { Requirement } from './requirements.ts';
 
 /** Raised when what a layer holds changes although its lock does not: hooks removed, byte code, place. */
 const FORMAT = 2;
 const REFUSAL_REMEMBERED_MS = 30_000;
+const TIDY_AGAIN_MS = 10_000;
 /** What says nothing about the requirements: the next request is tried anew. */
 const PASSING: ReadonlySet<string> = new Set([
   'shutting_down',
@@ -38,7 +38,6 @@ const PASSING: ReadonlySet<string> = new Set([
 
 /** Labels of a layer's image. */
 const LAYER_LABEL = {
-  key: 'pyexec.layer.key',
   request: 'pyexec.layer.request',
   resolvedAt: 'pyexec.layer.resolved',
   packages: 'pyexec.layer.packages',
@@ -56,11 +55,27 @@ export interface LayerImages {
     readonly labels: Readonly<Record<string, string>>;
     readonly signal: AbortSignal;
   }): Promise<string>;
-  list(): Promise<readonly { readonly id: string; readonly labels: Readonly<Record<string, string>> }[]>;
+  /** Those that are complete. */
+  list(): Promise<
+    readonly { readonly key: string; readonly id: string; readonly labels: Readonly<Record<string, string>> }[]
+  >;
   /** False when it is still in use. */
   remove(key: string): Promise<boolean>;
   /** Removes what an interrupted build left. */
   sweep(): Promise<void>;
+}
+
+/** How many builders run at one time, and whose turn it is. */
+export interface BuildPlaces {
+  /** @throws {ServiceError} queue_full. */
+  reserve(
+    signal: AbortSignal,
+    ticket: { readonly callerId: string },
+  ): {
+    /** Resolves when the place is free; rejects when the signal is aborted first. */
+    readonly ready: Promise<void>;
+    readonly release: () => void;
+  };
 }
 
 export interface LayerStoreOptions {
@@ -76,8 +91,7 @@ export interface LayerStoreOptions {
   readonly buildMsMax: number;
   /** How long a resolution holds; a newer version on the index is found after that. */
   readonly lockMsMax: number;
-  readonly concurrentBuilds: number;
-  readonly waitingBuildsMax: number;
+  readonly places: BuildPlaces;
   /** A builder with the Python of this image. Throws requirements_not_supported when there is none. */
   readonly startBuilder: (base: LayerBase, signal: AbortSignal) => Promise<BuilderChannel>;
   readonly openEgress: () => BuilderEgress;
@@ -122,6 +136,15 @@ interface Layer {
   usedAt: number;
 }
 
+/** What a request is resolved and built by, for all who wait for it. */
+interface Resolving {
+  readonly key: Promise<string>;
+  waiting: number;
+  hasBegun: boolean;
+  /** Ends it before it has begun: nobody waits for it any more. */
+  readonly abandon: AbortController;
+}
+
 /** A layer in use: it stays until it is released. */
 export interface LayerLease {
   readonly key: string;
@@ -142,19 +165,20 @@ export class LayerStore {
   /** What requests come to: a layer, for a while. */
   readonly #resolved = new Map<string, { readonly key: string; readonly until: number }>();
   readonly #refused = new Map<string, { readonly error: ServiceError; readonly until: number }>();
-  readonly #resolving = new Map<string, Promise<string>>();
+  readonly #resolving = new Map<string, Resolving>();
   readonly #building = new Map<string, Promise<void>>();
-  readonly #places: BuildPlaces;
+  /** Layers that are being removed. */
+  readonly #leaving = new Map<string, Promise<void>>();
   readonly #closing = new AbortController();
   /** Whether a build failed in the daemon, which may have made the image all the same. */
   #isUntidy = false;
   #tidying: Promise<void> | undefined;
+  #makingRoom: Promise<void> = Promise.resolve();
   #clock = 0;
   #sealing = 0;
 
   constructor(options: LayerStoreOptions) {
     this.#options = options;
-    this.#places = new BuildPlaces(options.concurrentBuilds, options.waitingBuildsMax);
   }
 
   get count(): number {
@@ -181,18 +205,21 @@ export class LayerStore {
   async recover(): Promise<void> {
     await this.#options.images.sweep();
     const now = Date.now();
-    for (const { id, labels } of await this.#options.images.list()) {
-      const key = labels[LAYER_LABEL.key];
-      const bytes = Number(labels[LAYER_LABEL.bytes]);
-      if (key === undefined || !(bytes >= 0)) continue;
+    for (const { key, id, labels } of await this.#options.images.list()) {
+      const bytes = Number(labels[LAYER_LABEL.bytes] ?? NaN);
+      const resolvedAt = Number(labels[LAYER_LABEL.resolvedAt] ?? NaN);
+      if (!Number.isSafeInteger(bytes) || bytes < 0 || !Number.isSafeInteger(resolvedAt)) {
+        // None that was made here.
+        await this.#options.images.remove(key);
+        continue;
+      }
       const packages = (labels[LAYER_LABEL.packages] ?? '').split(' ').filter((name) => name !== '');
-      const resolvedAt = Number(labels[LAYER_LABEL.resolvedAt]) || 0;
       this.#layers.set(key, { key, imageId: id, packages, bytes, users: 0, usedAt: resolvedAt - now });
       const until = performance.now() + resolvedAt + this.#options.lockMsMax - now;
       const request = labels[LAYER_LABEL.request];
       if (request !== undefined && until > performance.now()) this.#resolved.set(request, { key, until });
     }
-    await this.#evict();
+    await this.#makeRoom();
   }
 
   /**
@@ -235,7 +262,7 @@ export class LayerStore {
       }
       const refused = this.#refused.get(request);
       if (refused && refused.until > performance.now()) throw refused.error;
-      await abortable(this.#resolve(request, base, lines, caller), signal);
+      await this.#resolve(request, base, lines, caller, signal);
     }
     throw new ServiceError('overloaded', 'The layers in use leave no room for another one.', { retryAfterSeconds: 10 });
   }
@@ -243,8 +270,9 @@ export class LayerStore {
   /** Ends every build. Resolves when none is left. */
   async close(): Promise<void> {
     this.#closing.abort(new ServiceError('shutting_down', 'The service is shutting down.'));
-    await Promise.allSettled([...this.#resolving.values(), ...this.#building.values()]);
+    await Promise.allSettled([...[...this.#resolving.values()].map(({ key }) => key), ...this.#building.values()]);
     await this.#tidying;
+    await this.#makingRoom;
   }
 
   #requestOf(base: LayerBase, requirements: readonly Requirement[]): string {
@@ -269,7 +297,7 @@ export class LayerStore {
       release: () => {
         if (!isHeld) return;
         isHeld = false;
-        layer.users -= 1;
+        this.#free(layer);
       },
       lost: () => {
         if (this.#layers.get(layer.key) !== layer) return;
@@ -279,12 +307,44 @@ export class LayerStore {
     };
   }
 
-  /** One resolution per request at a time, whoever asks. */
-  #resolve(request: string, base: LayerBase, lines: readonly string[], caller: string): Promise<string> {
-    const running = this.#resolving.get(request);
-    if (running) return running;
-    const resolving = this.#build(request, base, lines, caller)
+  /** One use less. What was over the bound because it was in use can go now. */
+  #free(layer: Layer): void {
+    layer.users -= 1;
+    if (layer.users === 0 && this.bytes > this.#options.totalBytesMax) void this.#makeRoom();
+  }
+
+  /**
+   * One resolution per request at a time, whoever asks. One that waits for its place goes with the last who waits for
+   * it; one that has begun is seen through: who gave up waiting finds it there the next time.
+   */
+  async #resolve(
+    request: string,
+    base: LayerBase,
+    lines: readonly string[],
+    caller: string,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const resolving = this.#resolving.get(request) ?? this.#beginResolving(request, base, lines, caller);
+    resolving.waiting += 1;
+    try {
+      await abortable(resolving.key, signal);
+    } finally {
+      resolving.waiting -= 1;
+      if (resolving.waiting === 0 && !resolving.hasBegun) {
+        this.#forgetResolving(request, resolving);
+        resolving.abandon.abort(new Error('nobody waits for these packages any more'));
+      }
+    }
+  }
+
+  #beginResolving(request: string, base: LayerBase, lines: readonly string[], caller: string): Resolving {
+    const abandon = new AbortController();
+    const key = this.#inPlace(caller, abandon.signal, () => {
+      resolving.hasBegun = true;
+      return this.#build(request, base, lines, caller);
+    })
       .catch((error: unknown) => {
+        if (abandon.signal.aborted) throw error;
         const code = error instanceof ServiceError ? error.code : 'internal';
         this.#options.observe({ kind: 'failed', code, caller });
         if (error instanceof ServiceError && !PASSING.has(code)) {
@@ -295,15 +355,34 @@ export class LayerStore {
         }
         throw error;
       })
-      .finally(() => this.#resolving.delete(request));
-    resolving.catch(() => undefined);
+      .finally(() => {
+        this.#forgetResolving(request, resolving);
+      });
+    key.catch(() => undefined);
+    const resolving: Resolving = { key, waiting: 0, hasBegun: false, abandon };
     this.#resolving.set(request, resolving);
     return resolving;
   }
 
+  #forgetResolving(request: string, resolving: Resolving): void {
+    if (this.#resolving.get(request) === resolving) this.#resolving.delete(request);
+  }
+
+  /** A build in its place, when its caller's turn has come. */
+  async #inPlace<T>(caller: string, abandoned: AbortSignal, build: () => Promise<T>): Promise<T> {
+    const signal = AbortSignal.any([abandoned, this.#closing.signal]);
+    const place = this.#options.places.reserve(signal, { callerId: caller });
+    try {
+      await place.ready;
+      signal.throwIfAborted();
+      return await build();
+    } finally {
+      place.release();
+    }
+  }
+
   async #build(request: string, base: LayerBase, lines: readonly string[], caller: string): Promise<string> {
     const { buildMsMax, indexAnswers, observe, openEgress, startBuilder } = this.#options;
-    const place = await this.#places.take();
     const timeout = AbortSignal.timeout(buildMsMax);
     const signal = AbortSignal.any([timeout, this.#closing.signal]);
     let channel: BuilderChannel | undefined;
@@ -340,23 +419,28 @@ export class LayerStore {
           },
           readTree: (tar) => this.#options.readTree(tar, signal),
         });
+        let made: Layer | undefined;
         if (tree) {
           observe({ kind: 'phase', phase: 'install', durationMs: performance.now() - resolvedAt });
-          await this.#seal(key, request, base, lock, tree, signal);
-          const bytes = tree.contentBytes;
+          made = await this.#seal(key, request, base, lock, tree, signal);
+          const { bytes } = made;
           observe({ kind: 'installed', layer: key, image: base.reference, caller, lines: lock.lines, bytes });
         } else await elsewhere;
         this.#resolved.set(request, { key, until: performance.now() + this.#options.lockMsMax });
         this.#forgetOld();
         mine.resolve();
+        // Those who wait for it take it before anything else happens; from then on it is in use by them.
+        if (made)
+          setImmediate((layer) => {
+            this.#free(layer);
+          }, made);
         return key;
       } catch (error) {
         mine.reject(error);
         throw error;
       } finally {
         if (this.#building.get(key) === mine.promise) this.#building.delete(key);
-        const isIdle = this.#building.size === 0 && !this.#closing.signal.aborted;
-        if (this.#isUntidy && isIdle) this.#tidying ??= this.#tidy();
+        this.#tidyWhenIdle();
       }
     } catch (error) {
       if (this.#closing.signal.aborted) throw this.#closing.signal.reason;
@@ -370,7 +454,6 @@ export class LayerStore {
     } finally {
       egress.close();
       void channel?.release();
-      place.release();
     }
   }
 
@@ -388,6 +471,7 @@ export class LayerStore {
     };
   }
 
+  /** Makes the layer. It is in use: whoever asked for it has it until they took it. */
   async #seal(
     key: string,
     request: string,
@@ -395,11 +479,10 @@ export class LayerStore {
     lock: Lock,
     tree: Project,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<Layer> {
     const started = performance.now();
     const packages = namesOf(lock);
     const labels = {
-      [LAYER_LABEL.key]: key,
       [LAYER_LABEL.request]: request,
       [LAYER_LABEL.resolvedAt]: String(Date.now()),
       [LAYER_LABEL.packages]: packages.join(' '),
@@ -408,6 +491,8 @@ export class LayerStore {
     this.#sealing += 1;
     try {
       await this.#tidying;
+      // An image of the same name may be on its way out.
+      await this.#leaving.get(key);
       const imageId = await this.#options.images.seal({
         key,
         baseImageId: base.id,
@@ -417,11 +502,11 @@ export class LayerStore {
         signal,
       });
       const usedAt = (this.#clock += 1);
-      // In use until it was handed out: what makes room for others must not take it before.
       const layer: Layer = { key, imageId, packages, bytes: tree.contentBytes, users: 1, usedAt };
       this.#layers.set(key, layer);
-      await this.#evict();
-      layer.users -= 1;
+      await this.#makeRoom();
+      this.#options.observe({ kind: 'phase', phase: 'seal', durationMs: performance.now() - started });
+      return layer;
     } catch (error) {
       this.#isUntidy = true;
       // The daemon may have made it although its answer never came.
@@ -433,41 +518,58 @@ export class LayerStore {
       this.#sealing -= 1;
       await tree.dispose();
     }
-    this.#options.observe({ kind: 'phase', phase: 'seal', durationMs: performance.now() - started });
   }
 
-  /** Removes images of builds that failed. What cannot be removed now is after the next build. Never rejects. */
+  #tidyWhenIdle(): void {
+    const isIdle = this.#building.size === 0 && !this.#closing.signal.aborted;
+    if (this.#isUntidy && isIdle) this.#tidying ??= this.#tidy();
+  }
+
+  /** Removes images of builds that failed. What cannot be removed now is after a while, or a build. Never rejects. */
   async #tidy(): Promise<void> {
     const { images } = this.#options;
     try {
       await images.sweep();
-      for (const { labels } of await images.list()) {
-        const key = labels[LAYER_LABEL.key];
-        if (key !== undefined && !this.#layers.has(key)) await images.remove(key);
-      }
+      for (const { key } of await images.list()) if (!this.#layers.has(key)) await images.remove(key);
       this.#isUntidy = false;
     } catch {
       // The daemon is not well; nobody waits for this.
+      setTimeout(() => {
+        this.#tidyWhenIdle();
+      }, TIDY_AGAIN_MS).unref();
     } finally {
       this.#tidying = undefined;
     }
   }
 
-  /** Forgets the layers that were used longest ago and are not in use, until the rest fits. */
-  async #evict(): Promise<void> {
-    let bytes = this.bytes;
-    for (const layer of [...this.#layers.values()].sort((a, b) => a.usedAt - b.usedAt)) {
-      if (bytes <= this.#options.totalBytesMax) return;
-      if (layer.users > 0) continue;
-      // Out of the list first: nobody can begin to use it while it goes.
-      this.#layers.delete(layer.key);
-      await this.#options.letGo(layer.key);
-      const isGone = await this.#options.images.remove(layer.key).catch(() => false);
-      if (isGone) {
-        bytes -= layer.bytes;
-        this.#options.observe({ kind: 'evicted', layer: layer.key, bytes: layer.bytes });
-      } else this.#layers.set(layer.key, layer);
-    }
+  /**
+   * Forgets the layers that were used longest ago and are not in use, until the rest fits; one pass at a time. The one
+   * used last stays, also where it alone does not fit.
+   */
+  #makeRoom(): Promise<void> {
+    this.#makingRoom = this.#makingRoom.then(async () => {
+      for (const layer of [...this.#layers.values()].sort((a, b) => a.usedAt - b.usedAt).slice(0, -1)) {
+        if (this.bytes <= this.#options.totalBytesMax) return;
+        if (layer.users > 0 || this.#layers.get(layer.key) !== layer) continue;
+        // Out of the list first: nobody can begin to use it while it goes.
+        this.#layers.delete(layer.key);
+        const leaving = this.#takeAway(layer);
+        this.#leaving.set(layer.key, leaving);
+        await leaving;
+        this.#leaving.delete(layer.key);
+      }
+    });
+    return this.#makingRoom;
+  }
+
+  /** Never rejects; a layer that cannot be removed is a layer still. */
+  async #takeAway(layer: Layer): Promise<void> {
+    const { images, letGo } = this.#options;
+    const isGone = await letGo(layer.key)
+      .then(() => images.remove(layer.key))
+      .catch(() => false);
+    if (isGone) this.#options.observe({ kind: 'evicted', layer: layer.key, bytes: layer.bytes });
+    else this.#layers.set(layer.key, layer);
   }
 
   #forgetOld(): void {

@@ -87,12 +87,23 @@ export async function runAccepted(accepted: AcceptedRun, options: RunningOptions
     await slot.ready;
     const admittedAt = performance.now();
     analyzing = analysis?.finish(record.id, cancellation);
-    if (packages && !accepted.attached) {
-      const attached = await options.packages?.attach(packages, plan.shape, whoseOf(record), cancellation);
+    const attach = async () => {
+      const attached =
+        packages && (await options.packages?.attach(packages, plan.shape, whoseOf(record), cancellation));
       layer = attached?.layer;
       if (attached) record.installed(attached.layer.packages, attached.advisories);
+    };
+    if (!accepted.attached) await attach();
+    try {
+      lease ??= await startSandbox(shapeOn(layer, plan.shape), cancellation);
+    } catch (error) {
+      if (!layer || !isImageGone(error)) throw error;
+      // Somebody removed the image of its layer: it is made anew.
+      layer.lost();
+      layer.release();
+      await attach();
+      lease = await startSandbox(shapeOn(layer, plan.shape), cancellation);
     }
-    lease ??= await startSandbox(shapeOn(layer, plan.shape), cancellation);
     observe({
       kind: 'acquired',
       id: record.id,
@@ -124,8 +135,8 @@ export async function runAccepted(accepted: AcceptedRun, options: RunningOptions
   } catch (error) {
     cause = error;
     if (ranSince === undefined) await lease?.sandbox.abandon();
-    // Somebody removed its image: the next run builds it anew.
-    if (error instanceof ServiceError && error.code === 'image_unavailable') layer?.lost();
+    // Removed a second time: the next run makes it anew.
+    if (isImageGone(error)) layer?.lost();
     if (error instanceof AdvisoryRefusal) record.advised(error.report);
     ended = { outcome: failureOutcome(error, record), usage: undefined };
   }
@@ -156,6 +167,8 @@ export async function runAccepted(accepted: AcceptedRun, options: RunningOptions
   layer?.release();
   slot.release();
 }
+
+const isImageGone = (error: unknown) => error instanceof ServiceError && error.code === 'image_unavailable';
 
 /** Where the record takes what comes from the sandbox. */
 function sinkOf(record: ExecutionRecord, observe: RunningOptions['observe']) {

@@ -6,16 +6,23 @@
  * The packages come as a project that passed the archive gate, and go to the daemon
  * as its canonical tar below a fixed folder. Docker's builder is given two steps and
  * nothing to execute. An image has its name when it is complete; what an interrupted
- * build left has labels and no name.
+ * build left has labels and no name. Labels alone make no layer: whatever somebody
+ * builds on one has them, too.
  */
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
+import { ServiceError } from '../domain/errors.ts';
 import type { Project } from '../domain/project.ts';
 import { asUnavailable } from './daemon-calls.ts';
 import { type DockerDaemon } from './docker-daemon.ts';
 
 const REPOSITORY = 'pyexec-layer';
 const INSTANCE_LABEL = 'pyexec.layer.instance';
+const KEY_LABEL = 'pyexec.layer.key';
+/** Files that say what the image below does not have any more, in an image of Docker's. */
+const WHITEOUT = /(?:^|\/)\.wh\./;
+/** As the store makes them. */
+const KEY = /^[0-9a-f]{64}$/;
 const DOCKERFILE = 'Dockerfile';
 const TREE = 'layer';
 const BLOCK_BYTES = 512;
@@ -52,8 +59,9 @@ export class LayerImages {
   /**
    * Makes base and tree one image.
    * @returns the image id.
-   * @throws {Error} when the tree holds anything outside its folder; {ServiceError} sandbox_unavailable when the daemon
-   *   does not build it: whether it did is not known then.
+   * @throws {Error} when the tree holds anything outside its folder; {ServiceError} installation_failed when it holds
+   *   what would remove files of the base, sandbox_unavailable when the daemon does not build it: whether it did is not
+   *   known then.
    */
   async seal(layer: {
     readonly key: string;
@@ -66,6 +74,11 @@ export class LayerImages {
     const { baseImageId, key, labels, signal, site, tree } = layer;
     if (!tree.entries.every(({ path }) => path === TREE || path.startsWith(`${TREE}/`))) {
       throw new Error('the tree of a layer leaves its folder');
+    }
+    if (tree.entries.some(({ path }) => WHITEOUT.test(path))) {
+      throw new ServiceError('installation_failed', 'A package holds files that cannot be installed.', {
+        cause: 'files that would remove others',
+      });
     }
     // The label comes first, so that every image of an interrupted build has it. Commands of packages come
     // last on the path: no name of theirs can stand for one of the system's.
@@ -87,7 +100,7 @@ export class LayerImages {
       return await this.#daemon.images.build(context, {
         name: this.#nameOf(key),
         dockerfile: DOCKERFILE,
-        labels,
+        labels: { ...labels, [KEY_LABEL]: key },
         signal,
       });
     } catch (error) {
@@ -97,13 +110,26 @@ export class LayerImages {
     }
   }
 
-  async list(): Promise<readonly { readonly id: string; readonly labels: Readonly<Record<string, string>> }[]> {
-    return (await this.#mine()).filter(({ names }) => names.length > 0);
+  /** Those that have the name of a layer. */
+  async list(): Promise<
+    readonly { readonly key: string; readonly id: string; readonly labels: Readonly<Record<string, string>> }[]
+  > {
+    const prefix = this.#nameOf('');
+    return (await this.#mine()).flatMap(({ id, names, labels }) => {
+      const key = names.find((name) => name.startsWith(prefix))?.slice(prefix.length);
+      return key !== undefined && KEY.test(key) ? [{ key, id, labels }] : [];
+    });
   }
 
   /** False when a container still uses it. */
-  remove(key: string): Promise<boolean> {
-    return this.#daemon.images.remove(this.#nameOf(key));
+  async remove(key: string): Promise<boolean> {
+    if (!(await this.#daemon.images.remove(this.#nameOf(key)))) return false;
+    // Somebody may have taken its name from it, and so kept it from going.
+    for (const { id, names, labels } of await this.#mine()) {
+      const isNameless = names.length === 0 && labels[KEY_LABEL] === key;
+      if (isNameless && !(await this.#daemon.images.remove(id))) return false;
+    }
+    return true;
   }
 
   /** Removes images without a name that builds of this instance left. */

@@ -94,15 +94,81 @@ it('layers used longest ago make room, but not while a run uses them', async () 
   expect((await engine.run(importing('two'), { requirements: 'two' })).stdout).toBe('1.0\n');
 }, 90_000);
 
-it('a layer whose image somebody removed is built again', async () => {
+it('a layer whose image somebody removed is made again, by the run that misses it', async () => {
   await using index = await PackageIndex.open(wheel({ name: 'fine' }));
   await using engine = await startLayerEngine(index);
   await engine.run(importing('fine'), { requirements: 'fine' });
   await untilGone(engine.instance);
   await removeLayers(engine.instance);
-  const lost = await engine.run(importing('fine'), { requirements: 'fine' });
-  expect(lost.outcome).toMatchObject({ kind: 'infrastructure_error', code: 'image_unavailable' });
-  expect((await engine.run(importing('fine'), { requirements: 'fine' })).stdout).toBe('1.0\n');
+  const execution = await engine.run(importing('fine'), { requirements: 'fine' });
+  expect(execution).toMatchObject({ stdout: '1.0\n', packages: ['fine==1.0'] });
+  expect(await named(engine.instance)).toHaveLength(1);
+});
+
+it('a layer that lost its name while a run used it makes room as any other', async () => {
+  const files = (name: string) => ({ [`${name}.py`]: 'VERSION = "1.0"\n', [`${name}.bin`]: Buffer.alloc(3 * MIB) });
+  await using index = await PackageIndex.open(
+    ...['one', 'two', 'three'].map((name) => wheel({ name, files: files(name) })),
+  );
+  await using engine = await startLayerEngine(index, { PYEXEC_LAYERS_MAX_MB: '7' });
+  const running = engine.run(`${importing('one')}; import time; time.sleep(3)`, { requirements: 'one' });
+  await until('it is made', async () => (await named(engine.instance)).length === 1);
+  const [layer] = await named(engine.instance);
+  const name = layer?.RepoTags?.[0] ?? '';
+  await until('it is in use', async () =>
+    (await containersOf(engine.instance)).some(({ ImageID, State }) => ImageID === layer?.Id && State === 'running'),
+  );
+  await docker.getImage(name).remove({ force: true });
+  expect((await running).stdout).toBe('1.0\n');
+  await untilGone(engine.instance);
+  for (const other of ['two', 'three']) await engine.run(importing(other), { requirements: other });
+  const kept = (await layersOf(engine.instance)).map(({ Labels }) => Labels['pyexec.layer.packages']);
+  expect(kept.sort()).toEqual(['three==1.0', 'two==1.0']);
+}, 60_000);
+
+it('what somebody made out of a layer is none, whatever its labels say, and stays', async () => {
+  const instance = `test-${randomUUID()}`;
+  const repo = `test-derived/${instance}`;
+  await using index = await PackageIndex.open(wheel({ name: 'fine' }));
+  {
+    await using first = await ServiceProcess.start({ ...index.settings, PYEXEC_INSTANCE: instance });
+    await execWith(first, 'fine');
+  }
+  const [layer] = await named(instance);
+  const container = await docker.createContainer({ Image: layer?.Id ?? '', Entrypoint: ['true'] });
+  try {
+    // The labels of the layer, and such as no layer has.
+    await container.commit({ repo, tag: 'same', changes: 'CMD ["true"]' });
+    await container.commit({
+      repo,
+      tag: 'odd',
+      changes: 'LABEL pyexec.layer.key=../../../x pyexec.layer.bytes=Infinity pyexec.layer.request=x',
+    });
+    await container.remove();
+    await using second = await startLayerEngine(index, { PYEXEC_INSTANCE: instance, PYEXEC_LAYERS_MAX_MB: '1' });
+    expect(await metric(second, 'pyexec_layers_stored')).toBe(1);
+    expect((await second.run(importing('fine'), { requirements: 'fine' })).stdout).toBe('1.0\n');
+    const tags = (await layersOf(instance)).flatMap(({ RepoTags }) => RepoTags ?? []);
+    expect(tags).toEqual(expect.arrayContaining([`${repo}:same`, `${repo}:odd`, layer?.RepoTags?.[0]]));
+    expect((await containersOf(instance)).every(({ ImageID }) => ImageID === layer?.Id)).toBe(true);
+  } finally {
+    await container.remove({ force: true }).catch(() => undefined);
+    await removeLayers(instance);
+  }
+}, 60_000);
+
+it('a package with files that would hide those of the image below is refused', async () => {
+  await using index = await PackageIndex.open(
+    ...['.wh..wh..opq', 'folder/.wh.hidden.py'].map((path, number) =>
+      wheel({ name: `whiteout-${String(number)}`, files: { 'whiteout.py': '', [path]: '' } }),
+    ),
+  );
+  await using engine = await startLayerEngine(index);
+  for (const number of [0, 1]) {
+    const { outcome } = await engine.run('print(1)', { requirements: `whiteout-${String(number)}` });
+    expect(outcome).toMatchObject({ kind: 'infrastructure_error', code: 'installation_failed' });
+  }
+  expect(await layersOf(engine.instance)).toEqual([]);
 });
 
 it('layers survive a restart, with what was resolved', async () => {
