@@ -32,6 +32,9 @@ export interface WebhookDelivery {
   readonly createdAt: number;
 }
 
+/** A delivery as it stands in a list: without its message, which can be long, and its secret. */
+export type DeliveryNote = Omit<WebhookDelivery, 'secret' | 'body'>;
+
 /** Where deliveries are kept. Every write is durable when the call returns. */
 export interface DeliveryTable {
   put(delivery: WebhookDelivery): void;
@@ -40,9 +43,9 @@ export interface DeliveryTable {
   waitingFor(executionId: string): WebhookDelivery | undefined;
   inState(state: DeliveryState, limit: number): readonly WebhookDelivery[];
   /** Those to be sent, the earliest first; of one owner only the first few. */
-  due(limit: number): readonly WebhookDelivery[];
+  due(limit: number): readonly DeliveryNote[];
   /** The newest first; of everybody without an owner. */
-  dead(ownerId: string | undefined, limit: number): readonly WebhookDelivery[];
+  dead(ownerId: string | undefined, limit: number): readonly DeliveryNote[];
   count(state: DeliveryState): number;
   /** Those that are neither made nor given up: of everybody, and of one owner. */
   pending(ownerId: string): { readonly all: number; readonly ofOwner: number };

@@ -7,12 +7,25 @@
 import { join } from 'node:path';
 import type { SQLOutputValue } from 'node:sqlite';
 import type { ExecutionId } from '../domain/execution.ts';
-import type { DeliveryState, DeliveryTable, WebhookDelivery } from '../domain/webhook.ts';
+import type { DeliveryNote, DeliveryState, DeliveryTable, WebhookDelivery } from '../domain/webhook.ts';
 import { Database } from './database.ts';
 import { WEBHOOKS_SCHEMA } from './migrations.ts';
 
 /** Of one owner so many are looked at, so that nobody's fill the view. */
 const DUE_OF_ONE_OWNER = 8;
+const NOTE_COLUMNS = [
+  'id',
+  'execution_id',
+  'owner_id',
+  'url',
+  'state',
+  'attempts',
+  'due_at',
+  'last_error',
+  'created_at',
+]
+  .map((name) => `deliveries.${name}`)
+  .join(', ');
 
 export class WebhookTable implements DeliveryTable {
   readonly #database: Database;
@@ -59,24 +72,29 @@ export class WebhookTable implements DeliveryTable {
     return this.#rows('WHERE state = ? LIMIT ?', state, limit);
   }
 
-  due(limit: number): readonly WebhookDelivery[] {
+  due(limit: number): readonly DeliveryNote[] {
     return this.#database
       .prepare(
-        // From the index alone, but for the few that are wanted: messages are long.
-        `SELECT deliveries.* FROM
+        // From the index alone, but for the few that are wanted.
+        `SELECT ${NOTE_COLUMNS} FROM
           (SELECT rowid AS row, due_at, row_number() OVER (PARTITION BY owner_id ORDER BY due_at) AS place
            FROM deliveries WHERE state = 'due') AS due
          JOIN deliveries ON deliveries.rowid = due.row
          WHERE place <= ? ORDER BY due.due_at LIMIT ?`,
       )
       .all(DUE_OF_ONE_OWNER, limit)
-      .map((row) => deliveryOf(row));
+      .map((row) => noteOf(row));
   }
 
-  dead(ownerId: string | undefined, limit: number): readonly WebhookDelivery[] {
-    return ownerId === undefined
-      ? this.#rows("WHERE state = 'dead' ORDER BY due_at DESC LIMIT ?", limit)
-      : this.#rows("WHERE state = 'dead' AND owner_id = ? ORDER BY due_at DESC LIMIT ?", ownerId, limit);
+  dead(ownerId: string | undefined, limit: number): readonly DeliveryNote[] {
+    const whose = ownerId === undefined ? [] : [ownerId];
+    return this.#database
+      .prepare(
+        `SELECT ${NOTE_COLUMNS} FROM deliveries
+         WHERE state = 'dead' ${ownerId === undefined ? '' : 'AND owner_id = ?'} ORDER BY due_at DESC LIMIT ?`,
+      )
+      .all(...whose, limit)
+      .map((row) => noteOf(row));
   }
 
   count(state: DeliveryState): number {
@@ -119,15 +137,17 @@ export class WebhookTable implements DeliveryTable {
 }
 
 function deliveryOf(row: Record<string, SQLOutputValue>): WebhookDelivery {
+  return { ...noteOf(row), secret: String(row['secret']), body: String(row['body']) };
+}
+
+function noteOf(row: Record<string, SQLOutputValue>): DeliveryNote {
   const text = (name: string) => row[name] as string;
   return {
     id: text('id'),
     executionId: text('execution_id') as ExecutionId,
     ownerId: text('owner_id'),
     url: text('url'),
-    secret: text('secret'),
     state: text('state') as DeliveryState,
-    body: text('body'),
     attempts: Number(row['attempts']),
     dueAt: Number(row['due_at']),
     lastError: text('last_error'),

@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { mayActOn, type Caller } from '../domain/caller.ts';
 import { ServiceError } from '../domain/errors.ts';
 import type { Execution, ExecutionId } from '../domain/execution.ts';
-import type { DeliveryTable, Webhook, WebhookDelivery } from '../domain/webhook.ts';
+import type { DeliveryNote, DeliveryTable, Webhook, WebhookDelivery } from '../domain/webhook.ts';
 import { attempt, type AttemptOptions } from './attempt.ts';
 import { EndsToTell, type EndLookUp } from './ends-to-tell.ts';
 
@@ -129,7 +129,7 @@ export class WebhookDeliveries {
   }
 
   /** Those given up: the caller's own, everybody's for an admin; the newest first, a hundred at most. */
-  deadLetters(caller: Caller): readonly WebhookDelivery[] {
+  deadLetters(caller: Caller): readonly DeliveryNote[] {
     return this.#options.table.dead(caller.scopes.has('admin') ? undefined : caller.id, DEAD_LISTED);
   }
 
@@ -162,22 +162,23 @@ export class WebhookDeliveries {
     clearTimeout(this.#timer);
     this.#guarded(() => {
       const now = Date.now();
-      for (const delivery of this.#options.table.due(LOOK_AHEAD)) {
-        if (this.#sending.has(delivery.id)) continue;
-        if (delivery.dueAt > now) {
+      for (const { id, ownerId, dueAt } of this.#options.table.due(LOOK_AHEAD)) {
+        if (this.#sending.has(id)) continue;
+        if (dueAt > now) {
           this.#timer = setTimeout(
             () => {
               this.#pump();
             },
-            Math.min(delivery.dueAt - now + 1, RETRY_MS_MAX),
+            Math.min(dueAt - now + 1, RETRY_MS_MAX),
           );
           this.#timer.unref();
           return;
         }
         if (this.#sending.size >= CONCURRENT) return;
-        const ofOwner = [...this.#sending.values()].filter((owner) => owner === delivery.ownerId).length;
-        if (ofOwner >= CONCURRENT_OF_ONE) continue;
-        this.#sending.set(delivery.id, delivery.ownerId);
+        const ofOwner = [...this.#sending.values()].filter((owner) => owner === ownerId).length;
+        const delivery = ofOwner < CONCURRENT_OF_ONE ? this.#options.table.get(id) : undefined;
+        if (!delivery) continue;
+        this.#sending.set(id, ownerId);
         this.#track(async () => {
           try {
             await this.#attempt(delivery);
@@ -189,7 +190,7 @@ export class WebhookDeliveries {
               ref: false,
             }).catch(() => undefined);
           } finally {
-            this.#sending.delete(delivery.id);
+            this.#sending.delete(id);
           }
           this.#pump();
         });

@@ -5,7 +5,7 @@
  */
 import type { FastifyInstance } from 'fastify';
 import { ServiceError } from '../../domain/errors.ts';
-import type { WebhookDelivery } from '../../domain/webhook.ts';
+import type { DeliveryNote } from '../../domain/webhook.ts';
 import { deadLettersSchema, redeliverSchema } from '../schemas/webhooks-schema.ts';
 import type { RouteContext } from './route-context.ts';
 
@@ -27,7 +27,7 @@ export function webhookRoutes(app: FastifyInstance, { executions, exchanges }: R
   );
 }
 
-function shown({ id, executionId, url, attempts, lastError, createdAt, dueAt, state }: WebhookDelivery) {
+function shown({ id, executionId, url, attempts, lastError, createdAt, dueAt, state }: DeliveryNote) {
   return {
     delivery_id: id,
     execution_id: executionId,

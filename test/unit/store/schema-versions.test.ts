@@ -130,7 +130,8 @@ test('files from before versions were counted are taken over with what is in the
   usage.close();
 
   const table = new WebhookTable(state.path);
-  expect(table.due(9)).toMatchObject([{ id: 'w', body: 'body', attempts: 2, lastError: 'timeout' }]);
+  expect(table.due(9)).toMatchObject([{ id: 'w', attempts: 2, lastError: 'timeout' }]);
+  expect(table.get('w')?.body).toBe('body');
   table.close();
   const used = new UsageTable(state.path);
   expect(used.load(7)).toEqual([{ callerId: 'ada', cpuMs: 1.5, memoryMibMs: 2 }]);

@@ -450,14 +450,14 @@ describe('one owner', () => {
 
   test('of those due only the first are looked at, the longest due first', () => {
     const { table } = setup([443]);
-    const due = (id: string, ownerId: string, dueAt: number) => {
+    const due = (id: string, ownerId: string, dueAt: number, state: 'due' | 'dead' = 'due') => {
       table.put({
         id,
         executionId: newExecutionId(),
         ownerId,
         url: '',
         secret: '',
-        state: 'due',
+        state,
         body: 'x',
         attempts: 0,
         dueAt,
@@ -467,9 +467,16 @@ describe('one owner', () => {
     };
     for (let n = 0; n < 20; n += 1) due(`a${String(n)}`, 'a', 10 * n);
     due('b', 'b', 45);
+    due('d', 'dead', 1, 'dead');
     const ids = table.due(100).map(({ id }) => id);
     expect(ids).toEqual(['a0', 'a1', 'a2', 'a3', 'a4', 'b', 'a5', 'a6', 'a7']);
     expect(table.due(2).map(({ id }) => id)).toEqual(['a0', 'a1']);
+    // Lists are read again and again: messages, which can be long, are read when they are sent.
+    for (const [note] of [table.due(1), table.dead('dead', 1)]) {
+      expect(note).toMatchObject({ attempts: 0 });
+      expect(note).not.toHaveProperty('body');
+      expect(note).not.toHaveProperty('secret');
+    }
   });
 });
 
