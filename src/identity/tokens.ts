@@ -5,8 +5,8 @@
  * public key cannot be passed off as a shared secret. Issuer, audience and end are
  * required. A provider that cannot be asked is our failure, not the caller's: 503.
  */
-import { createLocalJWKSet, createRemoteJWKSet, errors, importSPKI, jwtVerify } from 'jose';
-import type { JSONWebKeySet, JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from 'jose';
+import { createLocalJWKSet, createRemoteJWKSet, customFetch, errors, importSPKI, jwtVerify } from 'jose';
+import type { FetchImplementation, JSONWebKeySet, JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from 'jose';
 import type { Caller, Scope } from '../domain/caller.ts';
 import { NotRecognised, type RefusalReason } from '../domain/credentials.ts';
 import { ServiceError } from '../domain/errors.ts';
@@ -15,6 +15,8 @@ import { ServiceError } from '../domain/errors.ts';
 const COOL_DOWN_MS = 30_000;
 const CACHE_MS = 600_000;
 const FETCH_TIMEOUT_MS = 5_000;
+/** Some hundred keys. What is longer is no set of keys, and would be parsed in the memory of the service. */
+const KEY_SET_BYTES_MAX = 1 << 20;
 /** After a failure the provider is left alone for this long: nobody can make us knock on it. */
 const FAILURE_COOL_DOWN_MS = 5_000;
 const CALLER_ID = /^[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?$/;
@@ -98,11 +100,24 @@ function callerOf(payload: JWTPayload, { callerClaim, scopesClaim, scopes }: Tok
   return { id: `jwt:${id}`, scopes: new Set(granted.filter((scope) => scope !== undefined)) };
 }
 
+const fetchShort: FetchImplementation = async (url, options) => {
+  const response = await fetch(url, options);
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+    bytes += chunk.length;
+    if (bytes > KEY_SET_BYTES_MAX) throw new Error('the identity provider sent more than a set of keys has');
+    chunks.push(chunk);
+  }
+  return new Response(Buffer.concat(chunks), { status: response.status });
+};
+
 function remoteKeys(url: string): JWTVerifyGetKey {
   const set = createRemoteJWKSet(new URL(url), {
     cooldownDuration: COOL_DOWN_MS,
     cacheMaxAge: CACHE_MS,
     timeoutDuration: FETCH_TIMEOUT_MS,
+    [customFetch]: fetchShort,
   });
   let failedAt = -Infinity;
   /** What the provider said before it failed; by it whoever has a key that was known is recognised meanwhile. */

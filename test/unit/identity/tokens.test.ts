@@ -207,6 +207,7 @@ describe('keys of a provider', () => {
     ['a page', 200, '<html>'],
     ['no set', 200, '[]'],
     ['a redirect', 302, ''],
+    ['what never ends', 200, `{"keys":[]${' '.repeat(1 << 20)}}`],
   ])('that answers %s is our failure, and is left alone for a while', async (_what, status, body) => {
     const { read: remote, asked } = await provide(() => ({ status, body }));
     for (let count = 0; count < 10; count += 1) {
