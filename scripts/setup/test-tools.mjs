@@ -7,7 +7,7 @@ import { aptInstall, hasApt, isRoot, which } from './host.mjs';
 import { say } from './report.mjs';
 
 /** Each named as its Debian package is. */
-const TOOLS = ['curl', 'jq', 'tar', 'gzip', 'openssl', 'python3', 'git'];
+const TOOLS = ['curl', 'jq', 'tar', 'gzip', 'openssl', 'python3', 'git', 'strace'];
 
 export async function ensureTestTools() {
   const missing = TOOLS.filter((tool) => which(tool) === undefined);

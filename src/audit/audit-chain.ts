@@ -4,9 +4,10 @@
  *
  * Several processes may append (the server, the command line): each does so alone,
  * with the head of the chain in its hand, so the chain never forks. What is in the
- * files is not changed: a tail that a crash tore off in the middle of a line was
- * never part of the log and is dropped; anything else that is not as it was left
- * stays for verify to find, and the chain goes on in a new file.
+ * files is not changed: a tail that a crash tore off in the middle of a line, or a
+ * loss of power made a hole in, was never part of the log and is dropped; anything
+ * else that is not as it was left stays for verify to find, and the chain goes on in
+ * a new file.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -15,6 +16,7 @@ import {
   fchownSync,
   fdatasyncSync,
   fstatSync,
+  fsyncSync,
   ftruncateSync,
   openSync,
   readSync,
@@ -71,10 +73,18 @@ export function placeOf(line: Buffer): { readonly seq: number; readonly prev: st
   }
 }
 
+/**
+ * Whether a part of it never came to the disk, which then shows zeros there: the power was lost before anybody was told
+ * that it was written. JSON has none.
+ */
+export const isHoled = (line: Buffer): boolean => line.includes(0);
+
 const NEWLINE = 10;
 
 export class AuditChain {
   readonly #options: AuditChainOptions;
+  /** The file of which the name is on the disk, too. */
+  #namedFile: number | undefined;
 
   constructor(options: AuditChainOptions) {
     this.#options = options;
@@ -110,7 +120,11 @@ export class AuditChain {
       for (let written = 0; written < data.length;) {
         written += writeSync(descriptor, data, written, data.length - written, head.bytes + written);
       }
-      if (this.#options.flushes) fdatasyncSync(descriptor);
+      if (this.#options.flushes) {
+        fdatasyncSync(descriptor);
+        if (this.#namedFile !== head.file) syncDirectory(this.#options.directory);
+        this.#namedFile = head.file;
+      }
     } catch (error) {
       // The head has not moved: what was written of it is not part of the log.
       ftruncateSync(descriptor, head.bytes);
@@ -164,7 +178,7 @@ export class AuditChain {
 
 /**
  * What is in the file after the stored head: whole lines that follow it were written by a
- * process that died before it could say so, and count; half a line at the end does not.
+ * process that died before it could say so, and count; half a line at the end does not, nor what follows one with a hole.
  */
 function adoptTail(descriptor: number, stored: ChainHead): { head: ChainHead; tornBytes: number; isIntact: boolean } {
   const { size } = fstatSync(descriptor);
@@ -175,9 +189,19 @@ function adoptTail(descriptor: number, stored: ChainHead): { head: ChainHead; to
   for (let end = tail.indexOf(NEWLINE); end !== -1; end = tail.indexOf(NEWLINE)) {
     const line = tail.subarray(0, end);
     const place = placeOf(line);
+    if (isHoled(line)) return { head, tornBytes: tail.length, isIntact: true };
     if (place?.seq !== head.seq + 1 || place.prev !== head.hash) return { head, tornBytes: 0, isIntact: false };
     head = { ...head, seq: place.seq, hash: hashOfLine(line), bytes: head.bytes + end + 1 };
     tail = tail.subarray(end + 1);
   }
   return { head, tornBytes: tail.length, isIntact: true };
+}
+
+function syncDirectory(path: string): void {
+  const descriptor = openSync(path, 'r');
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
 }

@@ -7,7 +7,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileName, FIRST_HASH, hashOfLine, placeOf, type ChainHead } from './audit-chain.ts';
+import { fileName, FIRST_HASH, hashOfLine, isHoled, placeOf, type ChainHead } from './audit-chain.ts';
 
 export interface ChainVerdict {
   readonly ok: boolean;
@@ -68,7 +68,7 @@ export function verifyChain(directory: string, options: VerifyOptions): ChainVer
     if (rest > 0 && index < files.length - 1) {
       return broken(`${fileName(file)} ends in the middle of a line, and is not the last file`);
     }
-    if (rest > 0) torn = `; ${String(rest)} bytes of a line that a crash tore off are not part of it`;
+    if (rest > 0) torn = `; ${String(rest)} bytes that a crash tore off are not part of it`;
   }
   const until = Math.max(head.seq, expected?.seq ?? 0);
   if (seq < until) {
@@ -80,12 +80,15 @@ export function verifyChain(directory: string, options: VerifyOptions): ChainVer
 
 const broken = (detail: string): ChainVerdict => ({ ok: false, detail });
 
+/** The lines of a file up to one with a hole, and how many bytes are behind them. */
 function linesOf(directory: string, file: number): { readonly lines: readonly Line[]; readonly rest: number } {
   const data = readFileSync(join(directory, fileName(file)));
   const lines: Line[] = [];
   let start = 0;
   for (let end = data.indexOf(NEWLINE); end !== -1; end = data.indexOf(NEWLINE, start)) {
-    lines.push({ where: `${fileName(file)} line ${String(lines.length + 1)}`, text: data.subarray(start, end) });
+    const text = data.subarray(start, end);
+    if (isHoled(text)) break;
+    lines.push({ where: `${fileName(file)} line ${String(lines.length + 1)}`, text });
     start = end + 1;
   }
   return { lines, rest: data.length - start };

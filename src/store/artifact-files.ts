@@ -5,7 +5,7 @@
  * It knows nothing of tar; whoever writes says what lies where.
  */
 import { mkdir, open, type FileHandle } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { ExecutionId } from '../domain/execution.ts';
 
@@ -61,12 +61,23 @@ export class ArtifactFile {
     const handle = this.#handle;
     this.#handle = undefined;
     try {
-      await handle?.truncate(contentBytes);
-      await handle?.truncate(bytes);
-      // On the disk before the execution is said to be done.
-      await handle?.datasync();
+      if (!handle) return;
+      await handle.truncate(contentBytes);
+      await handle.truncate(bytes);
+      // On the disk before the execution is said to be done, and so are the names of the file and of its directory.
+      await handle.datasync();
+      for (const path of [this.#directory, dirname(this.#directory)]) await syncDirectory(path);
     } finally {
       await handle?.close();
     }
+  }
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
   }
 }

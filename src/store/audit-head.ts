@@ -6,6 +6,7 @@
 import { chownSync, closeSync, existsSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { syncDirectory } from './state-directory.ts';
 
 interface Head {
   readonly seq: number;
@@ -52,6 +53,7 @@ export class AuditHead {
       if (isNew) chownSync(directory, parent.uid, parent.gid);
       chownSync(path, parent.uid, parent.gid);
     }
+    if (flushes) syncDirectory(join(directory, '..'));
     const database = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS });
     try {
       database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${flushes ? 'FULL' : 'NORMAL'}; ${SCHEMA}`);

@@ -9,8 +9,8 @@
  *
  * It does not know what is kept in the directory beside `executions/`.
  */
-import { accessSync, closeSync, constants, existsSync, mkdirSync, openSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { accessSync, closeSync, constants, existsSync, fsyncSync, mkdirSync, openSync, statSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 
 const LOCK_FILE = 'lock';
@@ -37,7 +37,7 @@ export class StateDirectory {
    */
   static open(path: string): StateDirectory {
     try {
-      mkdirSync(join(path, 'executions'), { recursive: true, mode: 0o700 });
+      makeDirectory(join(path, 'executions'));
       accessSync(path, constants.R_OK | constants.W_OK | constants.X_OK);
     } catch (error) {
       throw new StateDirectoryError(`${path} cannot be made or written to (${reasonOf(error)})`, { cause: error });
@@ -56,6 +56,30 @@ export class StateDirectory {
   /** Gives the directory up to the next server. */
   close(): void {
     if (this.#lock.isOpen) this.#lock.close();
+  }
+}
+
+/** Made with all above it that is missing; its name, and theirs, are on the disk then. */
+function makeDirectory(path: string): void {
+  const firstMade = mkdirSync(path, { recursive: true, mode: 0o700 });
+  if (firstMade === undefined) return;
+  for (let made = resolve(path); made.length >= resolve(firstMade).length; made = dirname(made))
+    syncDirectory(dirname(made));
+}
+
+/** The names in a directory survive a power cut. One that may not be read is left to the file system. */
+export function syncDirectory(path: string): void {
+  let descriptor: number;
+  try {
+    descriptor = openSync(path, 'r');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EACCES') return;
+    throw error;
+  }
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
   }
 }
 

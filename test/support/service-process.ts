@@ -35,14 +35,15 @@ interface Launched {
   readonly log: () => string;
 }
 
-function launch(settings: Settings, args: readonly string[] = []): Launched {
+function launch(settings: Settings, args: readonly string[] = [], under: readonly string[] = []): Launched {
   // Nothing of this process's environment, so that a setting of the machine changes no test.
   const { PATH, HOME, TMPDIR } = process.env;
   const inherited = Object.fromEntries(
     Object.entries({ PATH, HOME, TMPDIR }).filter(([, value]) => value !== undefined),
   );
   const state = temporaryStateDirectory();
-  const child = spawn(process.execPath, [MAIN, ...args], {
+  const [command = '', ...rest] = [...under, process.execPath, MAIN, ...args];
+  const child = spawn(command, rest, {
     env: { ...inherited, PYEXEC_STATE_DIR: state.path, ...settings },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -92,20 +93,21 @@ export class ServiceProcess implements AsyncDisposable {
     this.url = url;
   }
 
-  /** Resolves when the service answers. Dispose it: `await using`. */
-  static async start(settings: Settings = {}): Promise<ServiceProcess> {
+  /**
+   * Resolves when the service answers. Dispose it: `await using`.
+   * @param under a command that runs it, such as a tracer, which is then what `pid` and signals are about.
+   */
+  static async start(settings: Settings = {}, under: readonly string[] = []): Promise<ServiceProcess> {
     const port = settings['PYEXEC_PORT'] ?? String(await freePort());
     const instance = settings['PYEXEC_INSTANCE'] ?? `test-${randomUUID()}`;
-    const launched = launch({
+    const defaults = {
       PYEXEC_POOL_SIZE: '0',
       PYEXEC_DEFAULT_IMAGE: SLIM,
       // A test that installs names an index of its own.
       PYEXEC_PACKAGES: 'off',
       PYEXEC_LOG_LEVEL: 'warn',
-      ...settings,
-      PYEXEC_PORT: port,
-      PYEXEC_INSTANCE: instance,
-    });
+    };
+    const launched = launch({ ...defaults, ...settings, PYEXEC_PORT: port, PYEXEC_INSTANCE: instance }, [], under);
     const { child, ended } = launched;
     const service = new ServiceProcess(launched, instance, `http://127.0.0.1:${port}`);
     let end: Ended | undefined;
