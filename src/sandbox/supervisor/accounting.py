@@ -67,6 +67,29 @@ def cgroup_cpu_ms():
     return None if nanoseconds is None else nanoseconds / 1e6
 
 
-def children_cpu_ms():
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+def used_cpu_ms(whose):
+    used = resource.getrusage(whose)
     return (used.ru_utime + used.ru_stime) * 1000
+
+
+def others_cpu_ms():
+    """Of everything in the cgroup but this process; None where it is not counted."""
+    used_ms = cgroup_cpu_ms()
+    return None if used_ms is None else used_ms - used_cpu_ms(resource.RUSAGE_SELF)
+
+
+class CpuMeter:
+    """CPU time of the program since the meter was made.
+
+    Processes that nobody has to wait for (SIGCHLD is ignored) are in no parent's figures, but in the
+    cgroup's. Where that has none, what was waited for is all there is.
+    """
+
+    def __init__(self):
+        self.reaped_ms = used_cpu_ms(resource.RUSAGE_CHILDREN)
+        self.others_ms = others_cpu_ms()
+
+    def ms(self):
+        reaped_ms = used_cpu_ms(resource.RUSAGE_CHILDREN) - self.reaped_ms
+        others_ms = None if self.others_ms is None else others_cpu_ms()
+        return reaped_ms if others_ms is None else max(reaped_ms, others_ms - self.others_ms)

@@ -141,7 +141,7 @@ def run_inputs(run):
                 unpack(run.archive)
             if given[2]:
                 unpack(given[2], lies_over=True)
-            cpu_before = children_cpu_ms()
+            cpu = CpuMeter()
             relay = run.relay = Relay(run.host, run.displays, InputProcess(template))
             args, stdin, _ = given
             its_plan = plan_of_input(plan, args, min(wall_limit, left_ms), output_left)
@@ -162,7 +162,7 @@ def run_inputs(run):
             kills_before, kills = kills, oom_kills() or 0
             said = run.said()
             output_left -= len(said["value"] or "") + len((said["details"] or ("",))[0])
-            run.report_input(index, children_cpu_ms() - cpu_before, kills - kills_before, omitted, said)
+            run.report_input(index, cpu.ms(), kills - kills_before, omitted, said)
             failed = relay.cause is not None or relay.status != 0
             if damage or failed and bounds["stopOnFailure"]:
                 break

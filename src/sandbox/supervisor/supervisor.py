@@ -54,6 +54,7 @@ class Run:
         self.damage = None
         self.total_bytes = self.omitted_bytes = None
         self.wall_ms = 0.0
+        self.cpu = CpuMeter()
 
     def receive_project(self, poller):
         """Collects plan, project and stdin until the host says RELEASE."""
@@ -163,7 +164,7 @@ class Run:
             {
                 "token": self.plan["token"],
                 **outcome,
-                "cpuMs": children_cpu_ms(),
+                "cpuMs": self.cpu.ms(),
                 "memoryPeakBytes": memory_peak_bytes(),
                 "oomKills": oom_kills(),
                 "unseenDisplays": not self.inputs and CHILD.notes.shows_unseen(self.displays.taken),

@@ -44,6 +44,28 @@ while True:
   expect(run.outcome).toMatchObject({ kind: 'timed_out', limit: 'cpu_ms' });
 });
 
+const input = { args: [], stdin: new Uint8Array() };
+it.each([
+  ['one run', {}],
+  ['each of many inputs', { inputs: { list: [input, input], stopOnFailure: false } }],
+])('L01 CPU time of processes nobody waits for is told: %s', async (_what, options) => {
+  const run = await sandbox.run(
+    `
+import os, signal, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for _ in range(3):
+    if os.fork() == 0:
+        while time.process_time() < 0.3: pass
+        os._exit(0)
+try:
+    while os.waitpid(-1, 0): pass
+except ChildProcessError: pass`,
+    options,
+  );
+  for (const { usage } of [run, ...(run.results ?? [])]) expect(usage?.cpu_ms).toBeGreaterThan(800);
+  expect(run.usage?.cpu_ms).toBeLessThan(4_000);
+});
+
 it('L01 control: a program that waits longer than its CPU limit ends by itself', async () => {
   const run = await sandbox.run('import time; time.sleep(1.5)', { limits: { cpu_ms: 1_000, wall_ms: 20_000 } });
   expect(run).toMatchObject({ exit_code: 0, outcome: { kind: 'exited' } });
