@@ -16,7 +16,7 @@ import type { Reservation, RunSlots } from '../admission/run-slots.ts';
 import type { UsageView } from '../domain/budget.ts';
 import { mostUsed, NOTHING_USED } from './charged-usage.ts';
 import type { WebhookDeliveries } from '../webhooks/webhook-deliveries.ts';
-import type { LayerLease } from '../dependencies/layer-store.ts';
+import type { LayerLease } from '../dependencies/layer-shelf.ts';
 import { inputBytes } from '../policy/inputs.ts';
 import { mayUseImage } from '../policy/within-caller.ts';
 import type { Lease } from '../sandbox/cold-start.ts';

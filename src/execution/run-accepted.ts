@@ -7,7 +7,7 @@
  */
 import type { BudgetHold } from '../admission/budgets.ts';
 import { AdvisoryRefusal } from '../dependencies/advisories/package-advisories.ts';
-import type { LayerLease } from '../dependencies/layer-store.ts';
+import type { LayerLease } from '../dependencies/layer-shelf.ts';
 import type { AnalysisReport } from '../domain/analysis.ts';
 import type { Display } from '../domain/displays.ts';
 import { ServiceError } from '../domain/errors.ts';

@@ -8,7 +8,9 @@
  */
 import type { PackageAdvisories } from '../dependencies/advisories/package-advisories.ts';
 import { abortable } from '../dependencies/abortable.ts';
-import type { LayerBase, LayerLease, LayerStore } from '../dependencies/layer-store.ts';
+import type { LayerBase } from '../dependencies/layer-maker.ts';
+import type { LayerLease } from '../dependencies/layer-shelf.ts';
+import type { LayerStore } from '../dependencies/layer-store.ts';
 import {
   canonicalName,
   parseRequirements,

@@ -7,7 +7,9 @@ import { describe, expect, it } from 'vitest';
 import { RunSlots } from '../../../src/admission/run-slots.ts';
 import type { BuilderChannel } from '../../../src/dependencies/builder/builder-session.ts';
 import frameTypes from '../../../src/dependencies/builder/frame-types.json' with { type: 'json' };
-import { LayerStore, type LayerEvent, type LayerImages } from '../../../src/dependencies/layer-store.ts';
+import type { LayerImages } from '../../../src/dependencies/layer-images.ts';
+import type { LayerEvent } from '../../../src/dependencies/layer-maker.ts';
+import { LayerStore } from '../../../src/dependencies/layer-store.ts';
 import type { Project } from '../../../src/domain/project.ts';
 
 const BASE = { id: 'sha256:base', reference: 'base', packages: {} };
