@@ -8,7 +8,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /** What an answer says of an execution. */
 export interface Seen {
   readonly execution_id: string;
-  readonly outcome?: { readonly kind: string };
+  readonly status?: string;
+  readonly exit_code?: number;
+  /** Absent: its program never began. */
+  readonly started_at?: string;
+  readonly outcome?: { readonly kind: string; readonly reason?: string };
   readonly stdout?: string;
 }
 
@@ -45,6 +49,8 @@ export class Client {
   readonly #answered: Map<string, Answered>;
   readonly #webhook: Webhook;
   readonly #next: () => number;
+  /** Sentences about answers there is no reason for. */
+  readonly wrong = new Set<string>();
   #keyed: { readonly key: string; readonly program: Program } | undefined;
 
   constructor(url: string, answered: Map<string, Answered>, webhook: Webhook, next: () => number) {
@@ -111,7 +117,13 @@ export class Client {
         const event = JSON.parse(line) as Seen & { seq?: number; type: string };
         if (event.seq !== undefined) events.set(event.seq, line);
         if (event.type === 'result' || event.type === 'error') {
-          ends.push({ execution_id: id, ...(event.outcome ? { outcome: event.outcome } : {}) });
+          const { status, exit_code, outcome } = event;
+          ends.push({
+            execution_id: id,
+            ...(status !== undefined && { status }),
+            ...(exit_code !== undefined && { exit_code }),
+            ...(outcome && { outcome }),
+          });
         }
       }
     }
@@ -127,13 +139,21 @@ export class Client {
     if (seen.outcome) one.ends.push(seen);
   }
 
-  #post({ code, webhook }: Program, stop: AbortSignal, headers: Readonly<Record<string, string>>): Promise<Response> {
-    return fetch(`${this.#url}/api/v1/exec`, {
+  async #post(
+    { code, webhook }: Program,
+    stop: AbortSignal,
+    headers: Readonly<Record<string, string>>,
+  ): Promise<Response> {
+    const response = await fetch(`${this.#url}/api/v1/exec`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', ...headers },
       body: JSON.stringify({ code, ...(webhook ? { webhook } : {}) }),
       signal: stop,
     });
+    // Nothing is broken but that it is killed, and then it answers nothing.
+    if (!response.ok)
+      this.wrong.add(`answered ${String(response.status)} ${response.headers.get('x-error-code') ?? ''}`);
+    return response;
   }
 
   #note(seen: Seen, { prints, webhook }: Program, key: string | undefined): Answered {

@@ -14,8 +14,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { LABEL } from '../src/sandbox/container-labels.ts';
 import { Client, type Answered, type Seen } from './crash-client.ts';
 import { Receiver } from './crash-receiver.ts';
+import { isSameEnd, keyViolationsOf, violationsOf } from './crash-verdict.ts';
 import { random } from './random.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
@@ -88,9 +90,10 @@ export async function crashRounds({ kills, seed, say }: CrashOptions): Promise<C
       for (const each of toJudge) ends.push(await judge(each, server.url, violations));
     };
     await Promise.all(Array.from({ length: JUDGED_AT_ONCE }, judgeNext));
-    judgeKeys([...answered.values()], violations);
+    violations.push(...keyViolationsOf([...answered.values()]));
     await judgeWebhooks(answered, receiver, server.url, violations);
     await server.end('SIGTERM');
+    violations.push(...server.wrong, ...new Set(clients.flatMap(({ wrong }) => [...wrong])));
     const spooled = readdirSync(join(directory, 'spool'));
     if (spooled.length > 0) violations.push(`I5: left in the spool: ${spooled.join(' ')}`);
     const left = await containersLeft(instance);
@@ -112,10 +115,9 @@ export async function crashRounds({ kills, seed, say }: CrashOptions): Promise<C
 /** What the server says of it in the end, held against what its client saw. */
 async function judge(told: Answered, url: string, violations: string[]): Promise<string | undefined> {
   const { id } = told;
-  const wrong = (what: string) => violations.push(`${id}: ${what}`);
   const response = await fetch(`${url}/api/v1/executions/${id}`);
   if (response.status !== 200) {
-    wrong(`I1: answered, and now ${String(response.status)}`);
+    violations.push(`${id}: I1: answered, and now ${String(response.status)}`);
     return undefined;
   }
   let end = (await response.json()) as Seen;
@@ -124,49 +126,10 @@ async function judge(told: Answered, url: string, violations: string[]): Promise
     await sleep(100);
     end = (await (await fetch(`${url}/api/v1/executions/${id}`)).json()) as Seen;
   }
-  const kind = end.outcome?.kind;
-  if (kind === undefined) wrong('I1: it has no end');
-  for (const seen of told.ends) {
-    if (JSON.stringify(seen.outcome) !== JSON.stringify(end.outcome)) wrong('I2: it had another end before');
-    if (seen.stdout !== undefined && seen.stdout !== end.stdout) wrong('I2: it had other output before');
-  }
-  const { stdout = '' } = end;
-  const expected = told.prints;
-  if (!expected.startsWith(stdout)) wrong(`I4: output that was never written: ${stdout.slice(0, 80)}`);
-  if (kind === 'exited' && stdout !== expected) wrong('I4: it exited, and output is missing');
-  const text = await (await fetch(`${url}/api/v1/executions/${id}/events`)).text();
-  const events = new Map<number, string>();
-  let last = { seq: 0, type: '' };
-  for (const line of text.split('\n').filter((each) => each !== '')) {
-    const event = JSON.parse(line) as { seq: number; type: string };
-    if (event.seq <= last.seq) wrong(`its events go from ${String(last.seq)} to ${String(event.seq)}`);
-    if (event.seq !== last.seq + 1 && kind !== 'interrupted') wrong(`a gap before event ${String(event.seq)}`);
-    if (['result', 'error'].includes(last.type)) wrong('I1: an event after the last');
-    events.set(event.seq, line);
-    last = event;
-  }
-  if (!['result', 'error'].includes(last.type)) wrong('I1: its events have no end');
-  for (const [seq, line] of told.events) {
-    const kept = events.get(seq);
-    if (kept === undefined ? kind !== 'interrupted' : kept !== line) wrong(`event ${String(seq)} is another now`);
-    if (seq > last.seq) wrong(`event ${String(seq)} was seen, and the last is ${String(last.seq)}`);
-  }
+  const events = await (await fetch(`${url}/api/v1/executions/${id}/events`)).text();
+  violations.push(...violationsOf(told, end, events));
   told.ends.push(end);
-  return kind;
-}
-
-/** I3: of the executions of a key, at most one was not interrupted. */
-function judgeKeys(all: readonly Answered[], violations: string[]): void {
-  const byKey = Map.groupBy(
-    all.filter(({ key }) => key !== undefined),
-    ({ key }) => key,
-  );
-  for (const [key, executions] of byKey) {
-    const whole = executions.filter(({ ends }) => ends.at(-1)?.outcome?.kind === 'exited');
-    if (whole.length > 1) violations.push(`I3: key ${String(key)} ran to its end ${String(whole.length)} times`);
-    const before = executions.slice(0, -1).filter(({ ends }) => ends.at(-1)?.outcome?.kind !== 'interrupted');
-    if (before.length > 0) violations.push(`I3: key ${String(key)} ran again after an end that is no interruption`);
-  }
+  return end.outcome?.kind;
 }
 
 /** Who asked for it was told, and of each execution nothing but its one end. */
@@ -187,17 +150,19 @@ async function judgeWebhooks(
     const end = (await (await fetch(`${url}/api/v1/executions/${id}`)).json()) as Seen;
     if (new Set(messages.map(({ delivery }) => delivery)).size > 1) violations.push(`${id}: told by two deliveries`);
     for (const { seen } of messages) {
-      if (JSON.stringify(seen.outcome) !== JSON.stringify(end.outcome)) violations.push(`${id}: told with another end`);
+      if (!isSameEnd(seen, end)) violations.push(`${id}: told with another end`);
     }
     if (answered.get(id)?.isTold === false) violations.push(`${id}: told, and nobody asked for it`);
   }
 }
 
 async function containersLeft(instance: string): Promise<string> {
-  const docker = spawn('docker', ['ps', '-aq', '--filter', `label=pyexec.instance=${instance}`]);
+  const docker = spawn('docker', ['ps', '-aq', '--filter', `label=${LABEL.instance}=${instance}`]);
   let printed = '';
   docker.stdout.setEncoding('utf8').on('data', (text: string) => (printed += text));
-  await once(docker, 'close');
+  const [code] = (await once(docker, 'close')) as [number | null];
+  // What was not asked has no answer.
+  if (code !== 0) throw new Error(`docker ps ended with ${String(code)}: what is left is not known`);
   return printed.trim();
 }
 
@@ -212,6 +177,8 @@ async function freePort(): Promise<number> {
 
 class Server {
   readonly url: string;
+  /** Sentences about ends nobody asked it for. */
+  readonly wrong: string[] = [];
   readonly #environment: Readonly<Record<string, string | undefined>>;
   #child: ChildProcess | undefined;
   #startedAt = 0;
@@ -264,12 +231,18 @@ class Server {
     }
   }
 
+  /** Ends it, where it does not say at once why it has ended by itself. */
   async end(signal: NodeJS.Signals): Promise<void> {
     const child = this.#child;
     this.#child = undefined;
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
-    const exited = once(child, 'exit');
-    child.kill(signal);
-    await exited;
+    if (!child) return;
+    if (child.exitCode === null && child.signalCode === null) {
+      const exited = once(child, 'exit');
+      child.kill(signal);
+      await exited;
+      if (signal === 'SIGKILL' || child.exitCode === 0) return;
+    }
+    const how = String(child.exitCode ?? child.signalCode);
+    this.wrong.push(`the server ended with ${how}, and not for ${signal}: ${this.#stderr.slice(-500)}`);
   }
 }

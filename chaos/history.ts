@@ -12,7 +12,7 @@ export interface Seen {
   /** Absent: its program never began. */
   readonly started_at?: string;
   readonly exit_code?: number;
-  readonly outcome?: { readonly kind: string };
+  readonly outcome?: { readonly kind: string; readonly reason?: string };
   readonly stdout?: string;
   readonly truncated?: unknown;
 }
@@ -68,6 +68,7 @@ export class History {
     if (accepted.ended) {
       const same =
         accepted.ended.status === seen.status &&
+        accepted.ended.exit_code === seen.exit_code &&
         JSON.stringify(accepted.ended.outcome) === JSON.stringify(seen.outcome) &&
         accepted.ended.stdout === seen.stdout;
       if (!same) {
@@ -115,9 +116,12 @@ export class History {
   }
 }
 
-function mayRunAgain(ended: Seen | undefined): boolean {
-  const kind = ended?.outcome?.kind;
-  return kind === 'interrupted' || (kind === 'infrastructure_error' && ended?.started_at === undefined);
+/** Whether a key may run its program again after this end. */
+export function mayRunAgain(ended: Pick<Seen, 'outcome' | 'started_at'> | undefined): boolean {
+  const { kind, reason } = ended?.outcome ?? {};
+  if (kind === 'interrupted') return true;
+  if (ended?.started_at !== undefined) return false;
+  return kind === 'infrastructure_error' || (kind === 'cancelled' && reason === 'shutdown');
 }
 
 function brief(seen: Seen | undefined): string {

@@ -9,6 +9,9 @@ import { jobOf, type Job } from './programs.ts';
 
 /** An answer takes no longer than this, whatever is broken: silence is a violation. */
 const ANSWER_TIMEOUT_MS = 90_000;
+/** After the last fault. */
+const HEALED_WITHIN_MS = 30_000;
+const HEALED_JOBS = 6;
 /** Refusals there may be while things are broken. */
 const REFUSALS: ReadonlySet<number> = new Set([429, 500, 502, 503, 504, 507]);
 
@@ -79,19 +82,40 @@ async function comesBack(load: Load, job: Job, key: string | undefined): Promise
   }
 }
 
-/** Asks for an accepted execution. An id that was answered must be found. */
-export async function look(load: Load, accepted: Accepted): Promise<void> {
+/** Where nothing is broken any more a program runs to its end, at once or soon, without anybody's doing. */
+export async function expectHealed(load: Load, when: string): Promise<void> {
+  const kindOf = async (job: Job) => {
+    const response = await post(load, job, {});
+    const body = response && (await bodyOf<Seen & { execution_id: string }>(load, response, job));
+    if (!body) return `a refusal, ${String(response?.status)}`;
+    load.history.saw(load.history.accept(body.execution_id, job, undefined), body);
+    return body.outcome?.kind ?? 'nothing';
+  };
+  const jobs = Array.from({ length: HEALED_JOBS }, (_, at) => jobOf(1, at / HEALED_JOBS, randomUUID()));
+  const [first] = jobs;
+  for (const deadline = performance.now() + HEALED_WITHIN_MS; first && performance.now() < deadline;) {
+    if ((await kindOf(first)) === 'exited') break;
+  }
+  for (const job of jobs) {
+    const kind = await kindOf(job);
+    if (!job.outcomes.includes(kind)) load.history.violated('I8', `${when} ${job.name} ended as ${kind}`);
+  }
+}
+
+/** Asks for an accepted execution. An id that was answered must be found. Resolves with whether it was told as it is. */
+export async function look(load: Load, accepted: Accepted): Promise<boolean> {
   let response: Response;
   try {
     response = await fetch(`${load.origin()}/api/v1/executions/${accepted.id}`, {
       signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
     });
   } catch {
-    return;
+    return false;
   }
   if (response.status === 404) load.history.violated('I1', `${accepted.id} was answered and is not found`);
   const seen = await bodyOf<Seen>(load, response);
   if (seen) load.history.saw(accepted, seen);
+  return seen !== undefined;
 }
 
 /** The body of a success; undefined, counted, for a refusal or an answer that was cut. */

@@ -16,7 +16,7 @@ import { DockerSocketProxy } from '../test/support/docker-socket-proxy.ts';
 import { SLIM } from '../test/support/images.ts';
 import { FAULT_KINDS, type Target } from './faults.ts';
 import { History } from './history.ts';
-import { client, look, type Load } from './load.ts';
+import { client, expectHealed, look, type Load } from './load.ts';
 import { PrivateDaemon } from './private-daemon.ts';
 import { Server } from './server.ts';
 import { soak } from './soak.ts';
@@ -80,17 +80,25 @@ async function chaos(): Promise<number> {
     if (open.length === 0) break;
     for (const accepted of open) await look(load, accepted);
   }
+  await expectHealed(load, 'after the faults');
   // Once more, after a clean restart: what ended stays as it was.
   await server.stop();
   await server.boot();
-  for (const accepted of history.accepted.values()) await look(load, accepted);
+  await expectHealed(load, 'after a restart');
+  for (const accepted of history.accepted.values()) {
+    if (!(await look(load, accepted))) history.violated('I1', `${accepted.id} is not told after the faults are over`);
+  }
   history.check();
   const slowestMs = Math.max(0, ...recoveriesMs);
   if (slowestMs > RECOVERY_MS_MAX) history.violated('I8', `a recovery took ${slowestMs.toFixed(0)} ms`);
   await server.stop();
+  for (const how of server.endedByItself) history.violated('I7', `the server ended by itself: ${how}`);
   await sleep(1_000);
   const left = [...daemon.containers('pyexec.instance'), ...daemon.volumes()];
   if (left.length > 0) history.violated('I5', `left behind: ${left.join(' ')}`);
+  // No fault here is one the service has no word for.
+  const unexpected = server.log.split('\n').filter((line) => line.includes('"code":"internal"'));
+  if (unexpected.length > 0) history.violated('I7', `${String(unexpected.length)} times the log says internal`);
   const strays = server.executionDirectories().filter((id) => !history.accepted.has(id));
   console.log(
     JSON.stringify(
@@ -107,8 +115,6 @@ async function chaos(): Promise<number> {
       2,
     ),
   );
-  // No fault here is one the service has no word for.
-  const unexpected = server.log.split('\n').filter((line) => line.includes('"code":"internal"'));
   for (const line of unexpected.slice(0, 10)) console.log(`internal: ${line.slice(0, 1_000)}`);
   if (history.violations.length > 0) console.log(`the end of the server's log:\n${server.log.slice(-4000)}`);
   return history.violations.length === 0 ? 0 : 1;

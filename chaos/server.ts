@@ -21,11 +21,15 @@ const BOOT_ATTEMPTS_MS = 120_000;
 export class Server implements AsyncDisposable {
   readonly origin: string;
   readonly instance: string;
+  /** How it ended after it had answered, where nobody ended it. */
+  readonly endedByItself: string[] = [];
   readonly #settings: Readonly<Record<string, string>>;
   readonly #directory: string;
   readonly #log: number;
   readonly #clock = hasCompiler ? new WallClock() : undefined;
   #process: ChildProcess | undefined;
+  /** The one that is being ended, or was at last. */
+  #ending: ChildProcess | undefined;
 
   private constructor(port: number, directory: string, settings: Readonly<Record<string, string>>) {
     this.origin = `http://127.0.0.1:${String(port)}`;
@@ -84,7 +88,12 @@ export class Server implements AsyncDisposable {
       });
       this.#process = child;
       while (child.exitCode === null && child.signalCode === null) {
-        if (await this.#answers()) return performance.now() - startedAt;
+        if (await this.#answers()) {
+          child.once('exit', (code, signal) => {
+            if (this.#ending !== child) this.endedByItself.push(String(code ?? signal));
+          });
+          return performance.now() - startedAt;
+        }
         await sleep(25);
       }
       if (performance.now() > deadline) throw new Error(`it does not boot:\n${this.log.slice(-2000)}`);
@@ -172,7 +181,11 @@ export class Server implements AsyncDisposable {
     const child = this.#process;
     if (!child || child.exitCode !== null || child.signalCode !== null) return;
     const exit = once(child, 'exit');
+    this.#ending = child;
     child.kill(signal);
     await exit;
+    if (signal === 'SIGTERM' && child.exitCode !== 0) {
+      this.endedByItself.push(`${String(child.exitCode ?? child.signalCode)} when it was told to stop`);
+    }
   }
 }

@@ -18,6 +18,8 @@ import { Server } from './server.ts';
 
 const CLIENTS = 6;
 const SAMPLE_EVERY_RUNS = 50;
+/** With fewer there is no line to be fitted, or one through noise. */
+const SAMPLES_MIN = 8;
 /** How long the server gets to collect its garbage and write down what is left. */
 const COLLECTION_MS = 500;
 /** What the second half of a soak may add per 1,000 runs. */
@@ -72,6 +74,7 @@ export async function soak(total: number): Promise<number> {
   };
   await Promise.all(Array.from({ length: CLIENTS }, one));
   rmSync(directory, { recursive: true });
+  if (samples.length < SAMPLES_MIN) wrong.push(`${String(samples.length)} samples show no growth`);
   const half = samples.slice(Math.floor(samples.length / 2));
   const verdicts = Object.entries(ALLOWED_PER_1000_RUNS).map(([what, allowed]) => {
     const slope =
@@ -98,6 +101,8 @@ export async function soak(total: number): Promise<number> {
 
 async function sampleOf(server: Server, daemon: PrivateDaemon, runs: number, heldBytesFile: string): Promise<Sample> {
   const memoryMiB = residentMiB(server.pid);
+  // A figure of before would never grow.
+  rmSync(heldBytesFile, { force: true });
   server.signal('SIGWINCH');
   await sleep(COLLECTION_MS);
   const [heap = 0, outside = 0] = readFileSync(heldBytesFile, 'utf8')
@@ -106,6 +111,7 @@ async function sampleOf(server: Server, daemon: PrivateDaemon, runs: number, hel
   const hierarchy = ['/sys/fs/cgroup/pids/pyexec-chaos', '/sys/fs/cgroup/pyexec-chaos'].find((path) =>
     existsSync(path),
   );
+  if (hierarchy === undefined) throw new Error('the control groups of the runs are not found');
   return {
     runs,
     memoryMiB,
@@ -113,10 +119,7 @@ async function sampleOf(server: Server, daemon: PrivateDaemon, runs: number, hel
     heldMiB: heap + outside,
     descriptors: readdirSync(`/proc/${String(server.pid)}/fd`).length,
     containers: daemon.containers('pyexec.instance').length,
-    cgroups:
-      hierarchy === undefined
-        ? 0
-        : readdirSync(hierarchy, { withFileTypes: true }).filter((entry) => entry.isDirectory()).length,
+    cgroups: readdirSync(hierarchy, { withFileTypes: true }).filter((entry) => entry.isDirectory()).length,
     temporaryFiles: readdirSync(server.temporaryDirectory).length,
   };
 }
