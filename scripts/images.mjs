@@ -75,15 +75,30 @@ async function list(withPackages) {
     .sort((/** @type {any} */ one, /** @type {any} */ other) => one.name.localeCompare(other.name));
   for (const { name, image } of rows) {
     const labels = image.Labels ?? {};
-    const packages = Object.entries(JSON.parse(labels['pyexec.packages'] ?? '{}'));
+    const packages = packagesOf(labels['pyexec.packages'] ?? '{}');
     const megabytes = `${Math.round(image.Size / 1e6)} MB`;
     const note = /:[0-9a-f]{12}$/.test(name) && !current.has(name) ? ', of another version of this checkout' : '';
     console.log(
-      `${name.padEnd(28)} Python ${(labels['pyexec.python'] ?? '?').padEnd(8)} ${megabytes.padStart(7)}  ${packages.length} packages, ${labels['pyexec.base'] ?? labels['pyexec.origin']}${note}`,
+      `${name.padEnd(28)} Python ${(labels['pyexec.python'] ?? '?').padEnd(8)} ${megabytes.padStart(7)}  ${packages?.length ?? '?'} packages, ${labels['pyexec.base'] ?? labels['pyexec.origin']}${note}`,
     );
-    if (withPackages) for (const [key, version] of packages) console.log(`    ${key} ${version}`);
+    if (withPackages) for (const [key, version] of packages ?? []) console.log(`    ${key} ${version}`);
   }
   return 0;
+}
+
+/**
+ * Names and versions; undefined when the label does not say them.
+ * @param {string} label
+ */
+function packagesOf(label) {
+  try {
+    const packages = JSON.parse(label);
+    return typeof packages === 'object' && packages !== null && !Array.isArray(packages)
+      ? Object.entries(packages)
+      : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** @param {string[]} names @param {string} runs */

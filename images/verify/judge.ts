@@ -19,6 +19,37 @@ export function promisedBy(image: string): readonly string[] {
 }
 
 /**
+ * @param labels of the image; the service knows from them what it need not install, and with which Python.
+ * @returns what is wrong with them, a sentence each.
+ */
+export function labelComplaints(
+  labels: Readonly<Record<string, string>>,
+  image: string,
+  promised: readonly string[],
+): readonly string[] {
+  const told = (label: string) => labels[label] ?? '(absent)';
+  const packages = packagesOf(labels);
+  return [
+    ...(labels['pyexec.image'] === image ? [] : [`label pyexec.image is ${told('pyexec.image')}`]),
+    ...(/^\d+\.\d+\.\d+/.test(told('pyexec.python')) ? [] : [`label pyexec.python is ${told('pyexec.python')}`]),
+    ...(packages ? promised.filter((name) => !(name in packages)) : []).map(
+      (name) => `label pyexec.packages has no ${name}`,
+    ),
+    ...(packages ? [] : [`label pyexec.packages is ${told('pyexec.packages').slice(0, 100)}`]),
+  ];
+}
+
+function packagesOf(labels: Readonly<Record<string, string>>): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const packages: unknown = JSON.parse(labels['pyexec.packages'] ?? '');
+    const isMap = typeof packages === 'object' && packages !== null && !Array.isArray(packages);
+    return isMap ? (packages as Readonly<Record<string, unknown>>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
  * @param stdout what contents.py printed
  * @param threads what the run's quota in processors makes of the thread counts
  * @returns what is wrong with the image, a sentence each; nothing when all is well.

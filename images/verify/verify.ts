@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { complaints, CONTENTS, MIXED, promisedBy } from './judge.ts';
+import { complaints, CONTENTS, labelComplaints, MIXED, promisedBy } from './judge.ts';
 
 const CONCURRENT = 8;
 const START_TIMEOUT_MS = 60_000;
@@ -28,6 +28,13 @@ interface Result {
   readonly stderr?: string;
   readonly detail?: string;
   readonly outcome?: unknown;
+}
+
+interface Chosen {
+  readonly reference: string;
+  readonly name: string;
+  /** Undefined: it is not here. */
+  readonly labels: Readonly<Record<string, string>> | undefined;
 }
 
 const { values, positionals } = parseArgs({
@@ -68,26 +75,37 @@ async function exec(request: object): Promise<Result> {
   return (await response.json()) as Result;
 }
 
-/** The images to look at: those named, else `latest` and every version of Python. */
-async function chosen(): Promise<readonly { readonly reference: string; readonly name: string }[]> {
-  const answer = (await (await fetch(`${url}/api/v1/images`)).json()) as {
-    images: readonly { reference: string; labels: Readonly<Record<string, string>>; python?: string }[];
+/** The images to look at: those named, else every version of Python of all. */
+async function chosen(): Promise<readonly Chosen[]> {
+  const { images } = (await (await fetch(`${url}/api/v1/images`)).json()) as {
+    images: readonly { reference: string; labels: Readonly<Record<string, string>>; packages?: object }[];
   };
-  const ours = answer.images.flatMap(({ reference, labels, python }) => {
-    const name = labels['pyexec.image'];
-    const minor = python?.split('.').slice(0, 2).join('.');
-    return name !== undefined && reference === `pyexec/${name}:${minor ?? 'latest'}` ? [{ reference, name }] : [];
+  // Packages are told apart from the other labels.
+  const labelsOf = ({ labels, packages }: (typeof images)[number]) =>
+    packages ? { ...labels, 'pyexec.packages': JSON.stringify(packages) } : labels;
+  const ours = images.flatMap((image) => {
+    const { reference } = image;
+    // By its name: labels are among what is looked at.
+    const name = /^pyexec\/([^:]+):\d+\.\d+$/.exec(reference)?.[1];
+    return name === undefined ? [] : [{ reference, name, labels: labelsOf(image) }];
   });
   if (positionals.length === 0) return ours;
   return positionals.map((wanted) => {
     const reference = `pyexec/${wanted}${wanted.includes(':') ? '' : ':latest'}`;
-    return { reference, name: wanted.replace(/:.*$/, '') };
+    const image = images.find((one) => one.reference === reference);
+    return { reference, name: wanted.replace(/:.*$/, ''), labels: image && labelsOf(image) };
   });
 }
 
-async function verifyImage(reference: string, name: string): Promise<boolean> {
+async function verifyImage({ reference, name, labels }: Chosen): Promise<boolean> {
+  if (!labels) {
+    console.log(`FAILED ${reference}: it is not on this machine`);
+    return false;
+  }
   const promised = promisedBy(name);
-  let isSound = true;
+  const mislabelled = labelComplaints(labels, name, promised);
+  for (const complaint of mislabelled) console.log(`FAILED ${reference}: ${complaint}`);
+  let isSound = mislabelled.length === 0;
   for (const cpus of [1, 2]) {
     const result = await exec({
       image: reference,
@@ -144,10 +162,14 @@ try {
     if (isReady) break;
     if (service.exitCode !== null || performance.now() > deadline) throw new Error('the service did not start');
   }
-  let isSound = true;
-  for (const { reference, name } of await chosen()) {
-    isSound = (await verifyImage(reference, name)) && isSound;
-    if (runs > 0 && promisedBy(name).includes('numpy')) isSound = (await runMixed(reference)) === 0 && isSound;
+  const images = await chosen();
+  if (images.length === 0) console.log('FAILED: there is no image to look at; run npm run setup');
+  let isSound = images.length > 0;
+  for (const image of images) {
+    const { name, reference } = image;
+    isSound = (await verifyImage(image)) && isSound;
+    if (image.labels && runs > 0 && promisedBy(name).includes('numpy'))
+      isSound = (await runMixed(reference)) === 0 && isSound;
   }
   process.exitCode = isSound ? 0 : 1;
 } finally {

@@ -10,7 +10,7 @@ import { builderCommand } from '../dependencies/builder/builder-session.ts';
 import type { LayerBase } from '../dependencies/layer-maker.ts';
 import { LayerStore } from '../dependencies/layer-store.ts';
 import { packagePolicy } from '../dependencies/package-policy.ts';
-import { parseRequirements } from '../dependencies/requirements.ts';
+import { parseRequirements, type Requirement } from '../dependencies/requirements.ts';
 import { ServiceError } from '../domain/errors.ts';
 import { isReachable, type EgressRules } from '../egress/dialling.ts';
 import { EgressGate, type EgressAccess } from '../egress/egress-gate.ts';
@@ -50,12 +50,21 @@ const minorOf = (version: string | undefined) => /^(\d+\.\d+)/.exec(version ?? '
 
 function constraintsOf(path: string): readonly string[] {
   if (path === '') return [];
+  let constraints: readonly Requirement[];
   try {
-    return parseRequirements(readFileSync(path, 'utf8'), CONSTRAINTS).map(({ line }) => line);
+    constraints = parseRequirements(readFileSync(path, 'utf8'), CONSTRAINTS);
   } catch (cause) {
     const reason = cause instanceof ServiceError ? cause.message : 'it cannot be read';
     throw new ConfigError(`PYEXEC_CONSTRAINTS_FILE: ${reason}`, { cause });
   }
+  // The installer takes none of these, or then wants hashes of everything: every installation would fail.
+  const odd = constraints.find(({ line }) => /^[^ ;]*\[| --hash=/.test(line));
+  if (odd) {
+    throw new ConfigError(
+      `PYEXEC_CONSTRAINTS_FILE: ${odd.name} has extras or a hash; a constraint is a name with versions and a marker`,
+    );
+  }
+  return constraints.map(({ line }) => line);
 }
 
 /**

@@ -148,7 +148,6 @@ export class LayerMaker {
       if (timeout.aborted) {
         throw new ServiceError('installation_timeout', 'The packages could not be installed in time.', {
           cause: error,
-          retryAfterSeconds: 30,
         });
       }
       throw error;

@@ -45,7 +45,8 @@ export const PACKAGES_SETTINGS = {
   PYEXEC_CONSTRAINTS_FILE: {
     schema: z.string(),
     fallback: '',
-    about: 'File of constraints, in the form of requirements, that every installation keeps to. Read at boot.',
+    about:
+      'File of constraints, in the form of requirements without extras and hashes, that every installation keeps to. Read at boot.',
   },
   PYEXEC_MAX_REQUIREMENTS: {
     schema: integer(1, 1000),

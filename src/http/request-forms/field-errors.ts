@@ -41,7 +41,9 @@ export function fieldError(error: z.ZodError, rename: (path: string) => string =
   }
   const [first] = issues;
   if (!first) return new ServiceError('invalid_request', 'The request is not valid.');
-  const reason = first.issue.message.replace(/^Invalid (?:input|option): /, '').replace(/^./, (c) => c.toLowerCase());
+  const reason = messageOf(first.issue)
+    .replace(/^Invalid (?:input|option): /, '')
+    .replace(/^./, (c) => c.toLowerCase());
   const field = rename(joined(first.path));
   if (field === '') return new ServiceError('invalid_request', `The request is not valid: ${reason}.`);
   return invalidField(field, `is not valid: ${reason}`);
@@ -62,6 +64,16 @@ function resolveUnion(issue: Issue, path: Path): { issue: Issue; path: Path } {
     : best?.issue.code === 'unrecognized_keys'
       ? best
       : { issue, path };
+}
+
+/** What zod says; of a value that fits no branch of a union, what each of them expects. */
+function messageOf(issue: Issue): string {
+  if (issue.code !== 'invalid_union') return issue.message;
+  const branches = issue.errors.flatMap(([first]) => (first?.code === 'invalid_type' ? [first] : []));
+  const [some] = branches;
+  if (!some) return issue.message;
+  const expected = [...new Set(branches.map((branch) => branch.expected))].join(' or ');
+  return some.message.replace(`expected ${some.expected}`, `expected ${expected}`);
 }
 
 function joined(path: Path): string {

@@ -4,7 +4,7 @@
  * `npm run images -- verify --runs 1000` is the same at length.
  */
 import { describe, expect, it } from 'vitest';
-import { complaints, CONTENTS, MIXED, promisedBy } from '../../../images/verify/judge.ts';
+import { complaints, CONTENTS, labelComplaints, MIXED, promisedBy } from '../../../images/verify/judge.ts';
 import { startEngine, type TestEngine } from '../../support/engine.ts';
 
 const MIXED_RUNS = 36;
@@ -47,9 +47,26 @@ describe('images', { timeout: 240_000 }, () => {
       'import importlib.metadata, json\nprint(json.dumps({d.name.lower(): d.version for d in importlib.metadata.distributions()}))',
     );
     const found = JSON.parse(run.stdout ?? '{}') as Record<string, string>;
+    expect(labelComplaints(data?.labels ?? {}, 'data', promisedBy('data'))).toEqual([]);
     for (const name of promisedBy('data')) expect([name, packages[name]]).toEqual([name, found[name]]);
     expect(data).toMatchObject({ isDefault: true });
     expect(images.filter(({ isDefault }) => isDefault)).toHaveLength(1);
+  });
+
+  it('labels that say nothing, or nonsense, are noticed', () => {
+    const right = { 'pyexec.image': 'data', 'pyexec.python': '3.13.5', 'pyexec.packages': '{"numpy":"2.0"}' };
+    expect(labelComplaints(right, 'data', ['numpy'])).toEqual([]);
+    expect(labelComplaints(right, 'data', ['numpy', 'scipy'])).toEqual(['label pyexec.packages has no scipy']);
+    expect(labelComplaints({}, 'data', ['numpy'])).toEqual([
+      'label pyexec.image is (absent)',
+      'label pyexec.python is (absent)',
+      'label pyexec.packages is (absent)',
+    ]);
+    for (const odd of ['{broken', 'null', '[1]', '"numpy"', '']) {
+      expect(labelComplaints({ ...right, 'pyexec.packages': odd }, 'data', ['numpy'])).toEqual([
+        `label pyexec.packages is ${odd}`,
+      ]);
+    }
   });
 
   it('programs of every kind work, eight runs at a time', async () => {

@@ -101,6 +101,12 @@ print(os.access(os.path.dirname(greeter.__file__), os.W_OK))
     await expect(startLayerEngine(index, { PYEXEC_CONSTRAINTS_FILE: file })).rejects.toThrow(
       /PYEXEC_CONSTRAINTS_FILE: Line 1/,
     );
+    for (const odd of ['fine[extra]==1.0', `fine==1.0 --hash=sha256:${'a'.repeat(64)}`]) {
+      writeFileSync(file, `# first\n${odd}\n`);
+      await expect(startLayerEngine(index, { PYEXEC_CONSTRAINTS_FILE: file })).rejects.toThrow(
+        /PYEXEC_CONSTRAINTS_FILE: fine has extras or a hash/,
+      );
+    }
   });
 
   it('are in the audit log, each with its hash and who asked, once', async () => {

@@ -10,6 +10,7 @@ import frameTypes from '../../../src/dependencies/builder/frame-types.json' with
 import type { LayerImages } from '../../../src/dependencies/layer-images.ts';
 import type { LayerEvent } from '../../../src/dependencies/layer-maker.ts';
 import { LayerStore } from '../../../src/dependencies/layer-store.ts';
+import { ServiceError } from '../../../src/domain/errors.ts';
 import type { Project } from '../../../src/domain/project.ts';
 
 const BASE = { id: 'sha256:base', reference: 'base', packages: {} };
@@ -75,6 +76,7 @@ function open(options: {
   readonly images: Daemon;
   readonly totalBytesMax?: number;
   readonly concurrentBuilds?: number;
+  readonly buildMsMax?: number;
   readonly dispose?: () => Promise<void>;
   readonly startBuilder?: (build: number) => Promise<BuilderChannel>;
 }) {
@@ -90,7 +92,7 @@ function open(options: {
     filesMax: 10,
     layerBytesMax: 10,
     totalBytesMax: options.totalBytesMax ?? 100,
-    buildMsMax: 10_000,
+    buildMsMax: options.buildMsMax ?? 10_000,
     lockMsMax: 60_000,
     places: new RunSlots({ concurrent: options.concurrentBuilds ?? 4, queueMax: 32 }),
     startBuilder: () => options.startBuilder?.((builds += 1)) ?? Promise.resolve(builder()),
@@ -163,6 +165,18 @@ describe('at the bound of the bytes', () => {
     (await other).release();
     await store.close();
   });
+});
+
+it('what took too long is refused for no longer than whoever waits for it is told', async () => {
+  const silent = { ...builder(), send: () => undefined };
+  const { store } = open({ images: daemon(), buildMsMax: 20, startBuilder: () => Promise.resolve(silent) });
+  // An answer says when to come again by the code alone.
+  const { retryAfterSeconds } = new ServiceError('installation_timeout', '');
+  await expect(store.prepare(BASE, askFor('slow'), 'somebody', forever)).rejects.toMatchObject({
+    code: 'installation_timeout',
+    retryAfterSeconds,
+  });
+  await store.close();
 });
 
 describe('a place to build', () => {

@@ -133,6 +133,16 @@ describe('JSON options that are refused', () => {
     expect(() => parseRunOptions(value)).toThrow(expect.objectContaining({ code: 'invalid_request' }));
   });
 
+  it('say what may stand there, where several kinds of value may', () => {
+    for (const [options, sentence] of [
+      [{ requirements: 7 }, 'The field "requirements" is not valid: expected string or array, received number.'],
+      [{ requirements: null }, 'The field "requirements" is not valid: expected string or array, received null.'],
+      [{ requirements: ['a', 7] }, 'The field "requirements.1" is not valid: expected string, received number.'],
+    ] as const) {
+      expect(() => parseRunOptions(options)).toThrow(expect.objectContaining({ message: sentence }));
+    }
+  });
+
   it('never repeats a value', () => {
     for (const options of [{ args: 'hunter2' }, { on_overflow: 'hunter2' }, { env_vars: ['hunter2'] }]) {
       expect(() => parseRunOptions(options)).toThrow(
