@@ -7,7 +7,7 @@
  * waits for the disk. Who writes says which; see docs/ARCHITECTURE.md.
  */
 import { accessSync, closeSync, constants, existsSync, fdatasyncSync, openSync } from 'node:fs';
-import { DatabaseSync } from 'node:sqlite';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { ServiceError } from '../domain/errors.ts';
 import { reasonOf, StateDirectoryError } from './state-directory.ts';
 
@@ -27,6 +27,7 @@ class Damaged extends Error {}
 export class Database {
   readonly #handle: DatabaseSync;
   readonly #path: string;
+  #countChanges: StatementSync | undefined;
   /** Whether a commit that returned would be lost with the power. */
   #isBehind = false;
   #durability: Durability = 'FULL';
@@ -79,11 +80,13 @@ export class Database {
       this.#handle.exec(`PRAGMA synchronous = ${durability}`);
       this.#durability = durability;
     }
+    const changesBefore = this.#changes();
     this.#handle.exec('BEGIN IMMEDIATE');
     try {
       const result = work();
       this.#handle.exec('COMMIT');
-      this.#isBehind = durability === 'NORMAL';
+      // A commit of nothing does not wait for the disk, whatever its durability.
+      if (this.#changes() > changesBefore) this.#isBehind = durability === 'NORMAL';
       return result;
     } catch (error) {
       // Some failures have rolled back already.
@@ -134,6 +137,12 @@ export class Database {
 
   close(): void {
     if (this.#handle.isOpen) this.#handle.close();
+  }
+
+  /** Rows that were changed since it was opened. */
+  #changes(): number {
+    this.#countChanges ??= this.#handle.prepare('SELECT total_changes() AS n');
+    return Number(this.#countChanges.get()?.['n']);
   }
 
   /** What SQLite finds wrong with the order of its pages. */

@@ -38,7 +38,12 @@ test.skipIf(!hasStrace)(
         { id: 'exe_3', ownerId: 'ada', result: { ...result, execution_id: 'exe_3' } },
         { isToldAtEnd: true, key: { key: 'l', request: 'r' } },
       );
-      writeSync(1, 'KEYED');`;
+      writeSync(1, 'KEYED');
+      store.accept({ id: 'exe_4', ownerId: 'ada', result: { ...result, execution_id: 'exe_4' } }, { isToldAtEnd: true });
+      try { store.finish('exe_5', result, { lastSeq: 0, bytes: 0, inline: Buffer.alloc(0) }); } catch {}
+      writeSync(1, 'UNKNOWN');
+      store.sync();
+      writeSync(1, 'LAST');`;
       const trace = join(directory, 'trace');
       const { stdout, stderr } = spawnSync(
         'strace',
@@ -48,7 +53,7 @@ test.skipIf(!hasStrace)(
         ],
         { encoding: 'utf8' },
       );
-      expect(stdout, stderr).toBe('OPENACCEPTEDSTARTINGDONEUNTOLDSYNCEDAGAINKEYED');
+      expect(stdout, stderr).toBe('OPENACCEPTEDSTARTINGDONEUNTOLDSYNCEDAGAINKEYEDUNKNOWNLAST');
       /** What happened to the log between two of the program's marks: written, synced. */
       const between = (from: string, to: string) => {
         const lines = readFileSync(trace, 'utf8').split('\n');
@@ -67,6 +72,9 @@ test.skipIf(!hasStrace)(
       expect(between('UNTOLD', 'SYNCED')).toEqual(['synced']);
       expect(between('SYNCED', 'AGAIN')).toEqual([]);
       expect(between('AGAIN', 'KEYED').at(-1)).toBe('synced');
+      // An end of what is not there writes nothing, and makes nothing durable.
+      expect(between('KEYED', 'UNKNOWN')).not.toContain('synced');
+      expect(between('UNKNOWN', 'LAST')).toEqual(['synced']);
     } finally {
       rmSync(directory, { recursive: true });
     }
