@@ -205,6 +205,20 @@ it.each([500, 'eof', 'lost'] as const)(
   },
 );
 
+it('what a failed build left while nothing could be removed goes later, without another build', async () => {
+  await using index = await PackageIndex.open(wheel({ name: 'fine' }));
+  await using proxy = await DockerSocketProxy.start();
+  await using engine = await startLayerEngine(index, { PYEXEC_DOCKER_SOCKET: proxy.socketPath });
+  proxy.fail('build', 'lost', 1);
+  proxy.fail('remove_image', 500);
+  await engine.run(importing('fine'), { requirements: 'fine' });
+  // When the build fails, and when nothing is being built any more.
+  await until('both attempts failed', () => (proxy.counts.get('remove_image') ?? 0) >= 2);
+  expect(await named(engine.instance)).toHaveLength(1);
+  proxy.heal();
+  await until('it is gone', async () => (await layersOf(engine.instance)).length === 0, 30_000);
+}, 60_000);
+
 it('D12 a server killed while it installs leaves nothing, and the next one installs anew', async () => {
   const instance = `test-${randomUUID()}`;
   await using index = await PackageIndex.open(
