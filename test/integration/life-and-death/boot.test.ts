@@ -157,7 +157,7 @@ test('--check-config prints the effective settings and starts nothing', async ()
 
 test('a second server of a name does not start, and the first one keeps what it runs; a killed one gives the name up', async () => {
   const instance = `test-${randomUUID()}`;
-  const first = await ServiceProcess.start({ PYEXEC_INSTANCE: instance });
+  await using first = await ServiceProcess.start({ PYEXEC_INSTANCE: instance });
   const running = first.exec('import time; time.sleep(4); print("undisturbed")');
   await until('it runs', async () => (await containersOf(instance)).length > 0);
   const second = await runService({ PYEXEC_INSTANCE: instance, PYEXEC_PORT: String(await freePort()) });

@@ -267,6 +267,8 @@ it('a client that goes away ends its run, not the installation others wait for',
     release();
     expect(await (await staying).json()).toMatchObject({ stdout: '1.0\n' });
   } finally {
+    // One that is still in use would stay.
+    await untilGone(service.instance);
     await removeLayers(service.instance);
   }
 });
