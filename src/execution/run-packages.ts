@@ -66,6 +66,9 @@ const FORGIVEN: ReadonlySet<string> = new Set([
   'advisories_unavailable',
 ]);
 
+/** How many guesses may turn out not to be on the index before all are given up: each costs a look there. */
+const WRONG_GUESSES_MAX = 4;
+
 /** The label with which an image says what is in it: JSON, versions by name. */
 const PACKAGES_LABEL = 'pyexec.packages';
 const CANONICAL_NAME = /^[a-z0-9]+(?:-[a-z0-9]+)*$/;
@@ -87,6 +90,13 @@ function baseOf({ present }: AskedPackages, { image, imageId }: SandboxShape): L
 
 function allOf({ required, suggested }: AskedPackages): readonly Requirement[] {
   return suggested.length === 0 ? required : [...required, ...suggested].sort((a, b) => (a.line < b.line ? -1 : 1));
+}
+
+/** The guesses that may still be had; none where it was not one of them that could not be had. */
+function withoutMissing(suggested: readonly Requirement[], { members }: ServiceError): readonly Requirement[] {
+  const missing: readonly unknown[] = Array.isArray(members['missing']) ? members['missing'] : [];
+  const left = suggested.filter(({ name }) => !missing.includes(name));
+  return left.length < suggested.length ? left : [];
 }
 
 export class RunPackages {
@@ -144,15 +154,17 @@ export class RunPackages {
     whose: PackagesFor,
     signal: AbortSignal,
   ): Promise<AttachedPackages | undefined> {
-    const { required, suggested } = asked;
+    const { required } = asked;
     const base = baseOf(asked, shape);
     this.#waiting += 1;
     try {
-      if (suggested.length > 0) {
+      let { suggested } = asked;
+      for (let wrong = 0; suggested.length > 0 && wrong <= WRONG_GUESSES_MAX; wrong += 1) {
         try {
-          return await this.#checked(base, allOf(asked), whose, signal);
+          return await this.#checked(base, allOf({ ...asked, suggested }), whose, signal);
         } catch (error) {
           if (!(error instanceof ServiceError) || !FORGIVEN.has(error.code)) throw error;
+          suggested = withoutMissing(suggested, error);
         }
       }
       return required.length === 0 ? undefined : await this.#checked(base, required, whose, signal);

@@ -5,6 +5,7 @@
  * caller gets the lines that begin with ERROR, without paths and addresses, cut.
  */
 import { ServiceError } from '../../domain/errors.ts';
+import { canonicalName } from '../requirements.ts';
 
 const DETAIL_CHARACTERS = 500;
 const UNREACHABLE =
@@ -24,9 +25,17 @@ export function resolutionFailure(text: string, indexFailed: boolean): ServiceEr
   const hint = /No matching distribution|Could not find a version/.test(text)
     ? ' Only wheels are installed: a package that has none for this Python and machine is not found.'
     : '';
+  const missing = missingFrom(text);
   return new ServiceError('resolution_failed', `The requirements cannot be met. ${reason}${hint}`.trim(), {
     cause: text,
+    ...(missing.length === 0 ? {} : { members: { missing } }),
   });
+}
+
+/** Names of packages of which the index has no version that will do, as far as pip came. */
+function missingFrom(text: string): readonly string[] {
+  const names = text.matchAll(/^ERROR: No matching distribution found for ([A-Za-z0-9][A-Za-z0-9._-]{0,199})/gm);
+  return [...new Set([...names].map(([, name = '']) => canonicalName(name)))];
 }
 
 /** Why packages that were found could not be installed. */

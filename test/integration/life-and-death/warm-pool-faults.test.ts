@@ -169,8 +169,9 @@ describe('a pool that cannot be refilled for a while', () => {
 
 test('SIGTERM while a refill hangs leaves nothing', async () => {
   await using hanging = await DockerSocketProxy.start();
-  const service = await ServiceProcess.start({ PYEXEC_DOCKER_SOCKET: hanging.socketPath, PYEXEC_POOL_SIZE: '1' });
-  await until('one is ready', async () => (await containersOf(service.instance)).length === 1);
+  await using service = await ServiceProcess.start({ PYEXEC_DOCKER_SOCKET: hanging.socketPath, PYEXEC_POOL_SIZE: '1' });
+  // Not only made: what is to hang is the start of the next one.
+  await until('one is ready', async () => /^pyexec_pool_ready 1$/m.test(await (await service.get('/metrics')).text()));
   hanging.fail('start', 'hang', 1);
   const before = hanging.counts.get('start') ?? 0;
   expect((await service.exec('print(1)')).status).toBe(200);
