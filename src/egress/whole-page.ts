@@ -47,9 +47,9 @@ export async function wholePage(incoming: IncomingMessage): Promise<Buffer> {
     }
   } catch (cause) {
     if (cause instanceof NoPage) throw cause;
-    const isOfTheUnpacker =
-      cause instanceof Error && 'code' in cause && /^(Z_|ERR_)?_?BROTLI|^Z_/.test(String(cause.code));
-    throw new NoPage(isOfTheUnpacker && incoming.complete ? 'PAGE_PACKED_ODDLY' : 'PAGE_CUT_OFF', { cause });
+    // What ends early says so by this code; everything else is the unpacker's.
+    const isCutOff = !unpacker || (cause instanceof Error && 'code' in cause && cause.code === 'ECONNRESET');
+    throw new NoPage(isCutOff ? 'PAGE_CUT_OFF' : 'PAGE_PACKED_ODDLY', { cause });
   }
   return Buffer.concat(parts);
 }

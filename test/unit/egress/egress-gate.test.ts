@@ -303,6 +303,16 @@ describe('pages of an index', () => {
   it.each<[string, string, RequestListener]>([
     ['packed in no way that is known', 'PAGE_PACKED_ODDLY', packed('zstd', PAGE)],
     ['that is not what it says it is packed as', 'PAGE_PACKED_ODDLY', packed('gzip', PAGE)],
+    ['that is no br either', 'PAGE_PACKED_ODDLY', packed('br', PAGE)],
+    [
+      'that is packed and breaks off',
+      'PAGE_CUT_OFF',
+      (_request, response) => {
+        const head = { 'content-type': 'text/html', 'content-encoding': 'gzip', 'content-length': 1000 };
+        response.writeHead(200, head).write(gzipSync(PAGE).subarray(0, 30));
+        setTimeout(() => response.destroy(), 20);
+      },
+    ],
     ['whose packing ends early', 'PAGE_PACKED_ODDLY', packed('gzip', gzipSync(PAGE).subarray(0, 30))],
     [
       'that breaks off',
